@@ -1,0 +1,35 @@
+# Third-party code. Debian 12 packages, found here and nowhere else; AWS-LC is built once from its pinned crate, which
+# `./dev setup` has put into TULLE_AWSLC_SOURCE (see cmake/aws-lc.sh).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark QUIET)
+find_package(Protobuf REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(simdjson QUIET)
+
+# Static where Debian has an archive: a smaller, faster proxy with no library to map (DESIGN: static-pie).
+foreach(lib nghttp2 cares re2 xxhash protobuf-lite)
+  find_library(LIB_${lib} NAMES lib${lib}.a REQUIRED)
+  add_library(third_${lib} INTERFACE)
+  target_link_libraries(third_${lib} INTERFACE ${LIB_${lib}})
+endforeach()
+target_compile_definitions(third_nghttp2 INTERFACE NGHTTP2_STATICLIB)
+target_link_libraries(third_re2 INTERFACE Threads::Threads)
+target_link_libraries(third_protobuf-lite INTERFACE Threads::Threads)
+
+add_library(third_fmt INTERFACE)
+target_link_libraries(third_fmt INTERFACE spdlog::spdlog_header_only fmt::fmt-header-only)
+
+set(TULLE_AWSLC_BUILD "" CACHE PATH "folder with an AWS-LC built by cmake/aws-lc.sh: include/, libssl.a, libcrypto.a")
+if(NOT EXISTS ${TULLE_AWSLC_BUILD}/libssl.a)
+  message(FATAL_ERROR "AWS-LC is missing: run ./dev setup, which builds it and passes TULLE_AWSLC_BUILD")
+endif()
+add_library(third_awslc INTERFACE)
+target_include_directories(third_awslc SYSTEM INTERFACE ${TULLE_AWSLC_BUILD}/include)
+target_link_libraries(third_awslc INTERFACE ${TULLE_AWSLC_BUILD}/libssl.a ${TULLE_AWSLC_BUILD}/libcrypto.a Threads::Threads)

@@ -1,0 +1,168 @@
+// The message model of HTTP, the same for HTTP/1 and HTTP/2 (RFC 9110). Values only: no I/O, no clock.
+//
+// All text of a message's fields lives in one block (Headers), with an enum for the well-known names, so that the
+// request path never compares names as text.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "libs/base/strings.h"
+
+namespace tulle::http {
+
+// Well-known field names, in lower case. kOther: any other.
+#define TULLE_HTTP_HEADERS(X)                         \
+  X(kHost, "host")                                    \
+  X(kContentLength, "content-length")                 \
+  X(kTransferEncoding, "transfer-encoding")           \
+  X(kConnection, "connection")                        \
+  X(kUpgrade, "upgrade")                              \
+  X(kKeepAlive, "keep-alive")                         \
+  X(kProxyConnection, "proxy-connection")             \
+  X(kTe, "te")                                        \
+  X(kTrailer, "trailer")                              \
+  X(kExpect, "expect")                                \
+  X(kContentType, "content-type")                     \
+  X(kDate, "date")                                    \
+  X(kCookie, "cookie")                                \
+  X(kUserAgent, "user-agent")                         \
+  X(kAccept, "accept")                                \
+  X(kRetryAfter, "retry-after")                       \
+  X(kHttp2Settings, "http2-settings")                 \
+  X(kGrpcStatus, "grpc-status")                       \
+  X(kGrpcMessage, "grpc-message")                     \
+  X(kGrpcTimeout, "grpc-timeout")                     \
+  X(kGrpcRetryPushbackMs, "grpc-retry-pushback-ms")   \
+  X(kTraceparent, "traceparent")                      \
+  X(kL5dClientId, "l5d-client-id")                    \
+  X(kL5dRequireId, "l5d-require-id")                  \
+  X(kL5dOrigProto, "l5d-orig-proto")                  \
+  X(kL5dDstCanonical, "l5d-dst-canonical")            \
+  X(kL5dDstOverride, "l5d-dst-override")              \
+  X(kL5dProxyError, "l5d-proxy-error")                \
+  X(kL5dProxyConnection, "l5d-proxy-connection")
+
+enum class HeaderId : uint8_t {
+  kOther,
+#define TULLE_X(id, name) id,
+  TULLE_HTTP_HEADERS(TULLE_X)
+#undef TULLE_X
+};
+
+// The id of a name given in lower case; kOther for one that is not well known.
+HeaderId header_id(std::string_view lower_name);
+// "" for kOther.
+std::string_view header_name(HeaderId id);
+
+struct Header {
+  HeaderId id;
+  std::string_view name;   // lower case
+  std::string_view value;  // no space at either end
+};
+
+// The fields of one message, in order. Names are stored in lower case. Views into it hold until the next change.
+// Adding copies into one block; removing leaves a hole, so a message is edited in place as it passes through.
+class Headers {
+ public:
+  // `name` may be of any case; `value` is stored as it is.
+  void add(std::string_view name, std::string_view value);
+  void add(HeaderId id, std::string_view value);  // id ≠ kOther
+  // Replaces all fields of that name by one.
+  void set(HeaderId id, std::string_view value);
+  void set(std::string_view name, std::string_view value);
+  // Removes all fields of that name; true if there was one.
+  bool remove(HeaderId id);
+  bool remove(std::string_view lower_name);
+  void clear();
+
+  // The first field of that name.
+  std::optional<std::string_view> get(HeaderId id) const;
+  std::optional<std::string_view> get(std::string_view lower_name) const;
+  bool has(HeaderId id) const { return get(id).has_value(); }
+  size_t count(HeaderId id) const;
+  size_t size() const { return live_; }
+  bool empty() const { return live_ == 0; }
+  // Bytes of names and values, with the 32 a field that HTTP/2 counts (RFC 9113 §6.5.2).
+  size_t byte_size() const;
+
+  // Calls f(const Header&) for each field in order.
+  template <class F>
+  void for_each(F&& f) const {
+    for (const Entry& e : entries_)
+      if (!e.removed) f(view(e));
+  }
+  // Removes each field for which f(const Header&) is true.
+  template <class F>
+  void remove_if(F&& f) {
+    for (Entry& e : entries_) {
+      if (e.removed || !f(view(e))) continue;
+      e.removed = true;
+      --live_;
+    }
+  }
+
+ private:
+  struct Entry {
+    uint32_t name_at;
+    uint32_t value_at;
+    uint32_t value_size;
+    uint16_t name_size;
+    HeaderId id;
+    bool removed;
+  };
+  Header view(const Entry& e) const {
+    std::string_view block = block_;
+    return {e.id, e.id == HeaderId::kOther ? block.substr(e.name_at, e.name_size) : header_name(e.id),
+            block.substr(e.value_at, e.value_size)};
+  }
+
+  std::string block_;
+  absl::InlinedVector<Entry, 12> entries_;
+  size_t live_ = 0;
+};
+
+enum class Version : uint8_t { kHttp10, kHttp11, kHttp2 };
+
+// Methods are kept as text, for any token is a method (RFC 9110 §9.1); these are the ones code asks about.
+enum class Method : uint8_t { kOther, kGet, kHead, kPost, kPut, kDelete, kConnect, kOptions, kTrace, kPatch };
+Method method_id(std::string_view method);
+// Safe or idempotent as RFC 9110 §9.2.2 defines it: doing it twice is doing it once.
+bool is_idempotent(Method method);
+
+// How an HTTP/1 request named its target (RFC 9112 §3.2). HTTP/2 requests are kOrigin, or kAuthority for CONNECT.
+enum class TargetForm : uint8_t { kOrigin, kAbsolute, kAuthority, kAsterisk };
+
+struct RequestHead {
+  Version version = Version::kHttp11;
+  Method method_kind = Method::kGet;
+  TargetForm form = TargetForm::kOrigin;
+  std::string method = "GET";
+  std::string scheme;     // "" unless the target or :scheme says
+  std::string authority;  // of the target or :authority, else Host; "" where there is none
+  std::string path = "/"; // with query; "" for CONNECT, "*" for kAsterisk
+  Headers headers;        // HTTP/2: `host` is folded into authority. HTTP/1: Host stays in the list
+
+  void set_method(std::string_view m) {
+    method = m;
+    method_kind = method_id(m);
+  }
+};
+
+struct ResponseHead {
+  Version version = Version::kHttp11;
+  int status = 200;    // 100–999
+  std::string reason;  // HTTP/1 only; may be empty
+  Headers headers;
+};
+
+// True for a media type that is gRPC: application/grpc, application/grpc+proto, … (not grpc-web).
+bool is_grpc(const Headers& headers);
+// "Reason-Phrase" of RFC 9110 for a status, or "".
+std::string_view reason_phrase(int status);
+
+}  // namespace tulle::http
