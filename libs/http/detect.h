@@ -1,0 +1,39 @@
+// What a client's first bytes are. Pure functions over a prefix; call again with a longer one while kNeedMore.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "libs/base/strings.h"
+
+namespace tulle::http {
+
+enum class Detected : uint8_t { kNeedMore, kHttp1, kHttp2, kNotHttp };
+
+// A prefix of this size is never kNeedMore.
+inline constexpr size_t kDetectMax = 8 * 1024 + 64;
+
+// HTTP/2: the first 14 bytes of its preface, "PRI * HTTP/2.0". HTTP/1: a request line up to "HTTP/1." (at most one
+// empty line before it). kNeedMore: still a possible start of either. A request target too long to decide is kHttp1,
+// so that it gets its 414.
+Detected detect(Bytes prefix);
+
+struct ClientHello {
+  std::string sni;                // host_name, lower case; "" when there is none
+  std::vector<std::string> alpn;  // in the client's order
+};
+
+struct HelloResult {
+  enum class Kind : uint8_t { kNeedMore, kNotTls, kFound };
+  Kind kind = Kind::kNeedMore;
+  ClientHello hello;  // kFound
+};
+
+// A prefix of this size is never kNeedMore.
+inline constexpr size_t kHelloMax = 16 * 1024 + 64;
+
+// Reads a TLS ClientHello (RFC 8446 §4.1.2), also one split over records. kNotTls: it is something else or
+// malformed, or larger than kHelloMax.
+HelloResult parse_client_hello(Bytes prefix);
+
+}  // namespace tulle::http

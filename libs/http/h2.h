@@ -1,0 +1,138 @@
+// One HTTP/2 connection, either end (RFC 9113, HPACK by nghttp2). Sans-I/O: bytes in by feed(), bytes out by
+// produce(), events by H2Handler. Owned by one connection, used by one thread.
+//
+// Any method may be called from inside a handler callback, except feed(), produce() and the destructor.
+// Streams are named by id; calls on a stream that is gone do nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "libs/base/buffer.h"
+#include "libs/base/result.h"
+#include "libs/base/time.h"
+#include "libs/http/message.h"
+
+namespace tulle::http {
+
+// RFC 9113 §7.
+enum class H2Code : uint32_t {
+  kNoError, kProtocolError, kInternalError, kFlowControlError, kSettingsTimeout, kStreamClosed, kFrameSizeError,
+  kRefusedStream, kCancel, kCompressionError, kConnectError, kEnhanceYourCalm, kInadequateSecurity, kHttp11Required,
+};
+std::string_view h2_code_name(H2Code code);  // "PROTOCOL_ERROR"; "UNKNOWN" for one the RFC has not
+
+// Windows and sizes are bytes.
+struct H2Options {
+  uint32_t stream_window = 65535;            // what a peer may send on one stream before it is consumed; < 2^31
+  uint32_t connection_window = 1024 * 1024;  // the same for all streams together; ≥ 65535
+  uint32_t max_concurrent_streams = 1024;    // server: streams that the client may have open; above: REFUSED_STREAM
+  uint32_t max_frame_size = 16384;           // that the peer may send; 16384 … 2^24-1
+  uint32_t max_header_list = 64 * 1024;      // names, values and 32 a field; above: 431, or the stream is reset
+  uint32_t max_header_fields = 256;          // of one message; above: as above
+  uint32_t header_table = 4096;              // HPACK table, both ways
+  uint32_t initial_peer_streams = 100;       // client: streams assumed allowed before the peer's SETTINGS
+  uint32_t write_mark = 64 * 1024;           // on_writable when a stream's unsent bytes fall to this
+  // Frames that do no work (resets, pings, settings, empty DATA, priorities, malformed messages, …) each cost a
+  // point; so many may come at once, and so many a second after that. More is a flood: ENHANCE_YOUR_CALM.
+  uint32_t glitch_burst = 1000;
+  uint32_t glitches_per_second = 50;
+};
+
+// Told of what arrives, in order, from inside feed() (on_writable and on_closed also from produce()).
+// A message is: head (end: nothing follows) · on_data* · on_end, unless the head said end.
+class H2Handler {
+ public:
+  virtual ~H2Handler() = default;
+  // Server. The stream is open for an answer. CONNECT: scheme and path are "".
+  virtual void on_request(int32_t id, RequestHead&& head, bool end) {}
+  // Client. The final response; and 1xx heads before it.
+  virtual void on_response(int32_t id, ResponseHead&& head, bool end) {}
+  virtual void on_interim(int32_t id, ResponseHead&& head) {}
+  // `data` is valid during the call. Give the credit back with consume() when it has been passed on.
+  virtual void on_data(int32_t id, Bytes data) = 0;
+  // The peer's message is complete; trailers is null if there are none; may be moved from.
+  virtual void on_end(int32_t id, Headers* trailers) = 0;
+  // The stream ended before its time: the peer reset it (by_peer), or we did because the peer broke a rule or went
+  // away. Not called for a reset() of the caller's own. on_closed follows.
+  virtual void on_reset(int32_t id, H2Code code, bool by_peer) = 0;
+  // The last word about a stream: both sides are done or it was reset. Its context pointer is given back here.
+  // Not called by the session's destructor.
+  virtual void on_closed(int32_t id, void* context) {}
+  // Unsent bytes of this stream fell to H2Options::write_mark from above.
+  virtual void on_writable(int32_t id) {}
+  // The peer will take no stream above last_id; those above it were never seen (on_reset with kRefusedStream follows
+  // for each, so they are safe to retry).
+  virtual void on_goaway(int32_t last_id, H2Code code) {}
+  // The peer's SETTINGS came: how many streams we may have open.
+  virtual void on_settings(uint32_t max_concurrent) {}
+  virtual void on_ping_ack(uint64_t opaque) {}
+};
+
+class H2Session {
+ public:
+  enum class Role : uint8_t { kServer, kClient };
+
+  // `handler` outlives the session. Preface and SETTINGS are queued at once.
+  H2Session(Role role, const H2Options& options, H2Handler& handler);
+  ~H2Session();
+  H2Session(const H2Session&) = delete;
+  H2Session& operator=(const H2Session&) = delete;
+
+  // ---- Bytes
+  // What was read, in any split; all of it is taken. `now` is the loop's clock, for flood limits. An error is the end
+  // of the connection: a GOAWAY is queued; produce(), write, close. Further feeds return the same error.
+  Result<> feed(Bytes in, TimePoint now);
+  // Appends frames to `out` until about `max` bytes were added (over by at most one frame) or nothing is left.
+  void produce(Buffer& out, size_t max = 64 * 1024);
+  // Whether produce() would add something.
+  bool want_write() const;
+  // Neither side will do anything more on this connection: flush and close.
+  bool finished() const;
+
+  // ---- Client
+  // Errors: kExhausted (safe to retry: the peer's stream limit, or ids ran out), kUnavailable (safe: going away),
+  // kInvalid (the head cannot be sent; the reason names the field). Host in the list is folded into :authority;
+  // connection-specific fields (RFC 9113 §8.2.2) are left out.
+  Result<int32_t> submit_request(const RequestHead& head, bool end, void* context = nullptr);
+  // Whether submit_request would find room.
+  bool can_open() const;
+
+  // ---- Server
+  Result<> submit_response(int32_t id, const ResponseHead& head, bool end);
+  // 1xx other than 101.
+  Result<> submit_interim(int32_t id, const ResponseHead& head);
+
+  // ---- Bodies and streams, both roles
+  // Queues body bytes after a head that was submitted with end = false. Keep pending() near write_mark.
+  void write_data(int32_t id, Bytes data);
+  void write_data(int32_t id, Buffer&& data);  // without a copy where nothing is pending
+  // Ends the message, with trailers or without. Errors: kInvalid for trailers that cannot be sent.
+  Result<> end_data(int32_t id, const Headers* trailers = nullptr);
+  // Body bytes not yet framed.
+  size_t pending(int32_t id) const;
+  // Gives flow-control credit for n bytes of on_data that were passed on. Also for streams that are gone: the
+  // connection's window needs it.
+  void consume(int32_t id, size_t n);
+  void reset(int32_t id, H2Code code);
+  // A pointer of the caller's per stream, to find its state without a map.
+  void set_context(int32_t id, void* context);
+  void* context(int32_t id) const;  // null where not set
+
+  // ---- Connection
+  void ping(uint64_t opaque);
+  // Graceful end. Server: GOAWAY with 2^31-1 and a ping, and when that is acknowledged the GOAWAY that names the
+  // last stream; open streams finish. Client: no new streams. Then finished() once the last stream closed.
+  void drain();
+  bool draining() const;
+  // Ends at once: GOAWAY with a code and a short text for the peer's log, then finished().
+  void terminate(H2Code code);
+  size_t open_streams() const;  // of either side
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tulle::http
