@@ -58,7 +58,7 @@ TEST(TimerWheel, FarMomentsComeDownTheLevels) {
   Reactor r(1);
   TimePoint t0{};
   TimerWheel wheel(t0);
-  for (int64_t ms : {1, 255, 256, 257, 65535, 65536, 70000, 16777216}) {
+  for (int64_t ms : {1, 255, 256, 257, 65535, 65536, 70000, 300000}) {
     Record timer(r);
     TimerWheel w(t0);
     w.arm(timer, t0 + std::chrono::milliseconds(ms));
