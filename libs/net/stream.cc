@@ -1,0 +1,213 @@
+#include "libs/net/stream.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "libs/base/check.h"
+#include "libs/rt/scope.h"
+
+namespace tulle::net {
+
+// --- Stream
+
+void Stream::flush() {
+  if (!write_error_) flush_now();
+}
+
+rt::Task<Result<>> Stream::drained(size_t mark) {
+  if (pending() > mark) flush();
+  while (!write_error_ && pending() > mark) co_await changed_.wait();
+  if (write_error_) co_return fail(*write_error_);
+  co_return Result<>{};
+}
+
+void Stream::wake_reader() {
+  if (reader_ && !reader_->linked()) reader_->run();
+}
+
+void Stream::set_hung_up() {
+  if (hung_up_) return;
+  hung_up_ = true;
+  changed_.notify();
+}
+
+void Stream::fail_write(Error e) {
+  out_.clear();
+  write_error_ = std::move(e);
+  changed_.notify();
+}
+
+bool Stream::Read::await_ready() {
+  // A sender that is faster than we are must not keep the loop to itself.
+  constexpr int kReadsInTurn = 8;
+  if (stream_.read_turn_ != stream_.reactor_.now()) {
+    stream_.read_turn_ = stream_.reactor_.now();
+    stream_.reads_in_turn_ = 0;
+  }
+  if (++stream_.reads_in_turn_ > kReadsInTurn) return false;
+  result_ = stream_.read_now();
+  return result_.now != Now::kWouldBlock;
+}
+
+void Stream::Read::await_suspend(std::coroutine_handle<> h) {
+  TULLE_CHECK(stream_.reader_ == nullptr);
+  handle_ = h;
+  stream_.reader_ = this;
+  if (stream_.reads_in_turn_ > 8) {
+    stream_.reads_in_turn_ = 0;
+    stream_.reactor_.at_turn_end(*this);
+  }
+}
+
+void Stream::Read::run() {
+  result_ = stream_.read_now();
+  if (result_.now == Now::kWouldBlock) return;
+  stream_.reader_ = nullptr;
+  handle_.resume();
+}
+
+Result<Bytes> Stream::Read::await_resume() {
+  if (result_.now == Now::kError) return fail(std::move(*result_.error));
+  stream_.count_read(result_.bytes.size());
+  return result_.bytes;
+}
+
+// --- FdStream
+
+FdStream::FdStream(rt::Reactor& reactor, Fd fd, SocketAddr local, SocketAddr peer, bool readable)
+    : Stream(reactor, local, peer), fd_(std::move(fd)), readable_(readable) {
+  if (auto r = reactor.watch(fd_.get(), *this); !r) fail_write(r.error());
+}
+
+FdStream::~FdStream() { reactor().forget(fd_.get(), *this); }
+
+void FdStream::abort() {
+  Stream::abort();
+  linger hard{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
+void FdStream::on_ready(uint32_t events) {
+  if ((events & EPOLLOUT) && write_blocked_) {
+    write_blocked_ = false;
+    writable_again();
+  }
+  if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    end_near_ = true;
+    set_hung_up();
+  }
+  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    readable_ = true;
+    wake_reader();
+  }
+}
+
+Stream::ReadNow FdStream::receive() {
+  if (!readable_) return Now::kWouldBlock;
+  for (;;) {
+    ssize_t n = ::recv(fd_.get(), reactor().scratch(), rt::Reactor::kScratch, 0);
+    if (n > 0) {
+      // A short read says that the socket is empty: the next edge will tell. Not so when the end is near.
+      if (static_cast<size_t>(n) < rt::Reactor::kScratch && !end_near_) readable_ = false;
+      return Bytes(reactor().scratch(), static_cast<size_t>(n));
+    }
+    if (n == 0) {
+      set_hung_up();
+      return Now::kEnd;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      readable_ = false;
+      return Now::kWouldBlock;
+    }
+    return sys_error("recv", errno, Side::kPeer);
+  }
+}
+
+bool FdStream::send_from(Buffer& from) {
+  while (!from.empty() && !write_blocked_) {
+    Bytes bytes = from.view();
+    ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n >= 0) {
+      count_written(static_cast<size_t>(n));
+      from.consume(static_cast<size_t>(n));
+      if (static_cast<size_t>(n) < bytes.size()) write_blocked_ = true;
+      changed().notify();
+    } else if (errno == EAGAIN) {
+      write_blocked_ = true;
+    } else if (errno != EINTR) {
+      from.clear();
+      fail_write(sys_error("send", errno, Side::kPeer));
+      return false;
+    }
+  }
+  return from.empty();
+}
+
+void FdStream::send_fin() {
+  if (fin_sent_) return;
+  fin_sent_ = true;
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
+// --- TcpStream
+
+TcpStream::~TcpStream() { flush(); }
+
+void TcpStream::flush_now() {
+  if (send_from(out()) && fin_wanted_) send_fin();
+}
+
+// --- copying
+
+namespace {
+
+rt::Task<Result<>> copy_one(Stream& from, Stream& to, uint64_t& count, size_t mark) {
+  for (;;) {
+    auto bytes = co_await from.read();
+    if (!bytes) co_return fail(std::move(bytes).error());
+    if (bytes->empty()) {
+      to.shutdown_write();
+      co_return Result<>{};
+    }
+    count += bytes->size();
+    to.out().append(*bytes);
+    to.flush();
+    if (to.write_error()) co_return fail(*to.write_error());
+    if (to.pending() > mark) {
+      auto room = co_await to.drained(mark / 2);
+      if (!room) co_return fail(std::move(room).error());
+    }
+  }
+}
+
+rt::Task<void> copy_and_tell(Stream& from, Stream& to, uint64_t& count, size_t mark, std::optional<Error>& error,
+                             int& left, rt::Signal& done) {
+  auto r = co_await copy_one(from, to, count, mark);
+  if (!r && !error) error = std::move(r).error();
+  --left;
+  done.notify();
+}
+
+}  // namespace
+
+rt::Task<CopyResult> copy_both(Stream& a, Stream& b, size_t mark) {
+  CopyResult result;
+  int left = 2;
+  rt::Signal done(a.reactor());
+  rt::Running forward(a.reactor(), copy_and_tell(a, b, result.a_to_b, mark, result.error, left, done));
+  rt::Running backward(a.reactor(), copy_and_tell(b, a, result.b_to_a, mark, result.error, left, done));
+  while (left > 0 && !result.error) co_await done.wait();
+  if (result.error) {
+    a.abort();
+    b.abort();
+  } else {
+    (void)co_await a.drained(0);
+    (void)co_await b.drained(0);
+  }
+  co_return result;
+}
+
+}  // namespace tulle::net
