@@ -32,16 +32,22 @@ Result<IpAddr> IpAddr::parse(std::string_view text) {
   return fail(Code::kInvalid, cat(quoted(text), " is not an IP address such as 10.0.0.1 or fd00::1"));
 }
 
+IpAddr IpAddr::v6(const std::array<uint8_t, 16>& bytes) { return v6(load64(bytes.data()), load64(bytes.data() + 8)); }
+
+std::array<uint8_t, 16> IpAddr::v6_bytes() const {
+  std::array<uint8_t, 16> raw;
+  store64(raw.data(), high_);
+  store64(raw.data() + 8, low_);
+  return raw;
+}
+
 std::string IpAddr::to_string() const {
   char z[INET6_ADDRSTRLEN];
   if (is_v4()) {
     uint32_t net = htonl(v4_bits());
     return inet_ntop(AF_INET, &net, z, sizeof z);
   }
-  uint8_t raw[16];
-  store64(raw, high_);
-  store64(raw + 8, low_);
-  return inet_ntop(AF_INET6, raw, z, sizeof z);
+  return inet_ntop(AF_INET6, v6_bytes().data(), z, sizeof z);
 }
 
 Result<SocketAddr> SocketAddr::parse(std::string_view text) {

@@ -6,6 +6,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -28,6 +29,8 @@ class IpAddr {
   }
   // The halves of the address as numbers, the first bits in `high`; a mapped address becomes IPv4.
   static constexpr IpAddr v6(uint64_t high, uint64_t low) { return IpAddr(high, low); }
+  static IpAddr v6(const std::array<uint8_t, 16>& bytes);
+  static constexpr IpAddr loopback() { return v4(0x7f000001); }
   // Accepts "10.0.0.1" (no leading zeros) and the text forms of RFC 4291 §2.2; no brackets, no scope.
   static Result<IpAddr> parse(std::string_view text);
 
@@ -38,6 +41,7 @@ class IpAddr {
   // Of any; IPv4 in its mapped form.
   constexpr uint64_t high() const { return high_; }
   constexpr uint64_t low() const { return low_; }
+  std::array<uint8_t, 16> v6_bytes() const;
 
   constexpr bool is_loopback() const { return is_v4() ? v4_bits() >> 24 == 127 : high_ == 0 && low_ == 1; }
   constexpr bool is_unspecified() const { return is_v4() ? v4_bits() == 0 : high_ == 0 && low_ == 0; }
@@ -69,6 +73,9 @@ struct SocketAddr {
   static Result<SocketAddr> parse(std::string_view text);
   // Families AF_INET and AF_INET6 only; the scope id is dropped.
   static Result<SocketAddr> from_sockaddr(const sockaddr* sa, socklen_t size);
+  static Result<SocketAddr> from_sockaddr(const sockaddr_storage& sa) {
+    return from_sockaddr(reinterpret_cast<const sockaddr*>(&sa), sizeof sa);
+  }
   // Fills `out` and returns its size in use: AF_INET for IPv4, AF_INET6 else. `as_v6`: always AF_INET6 (mapped), for
   // a dual-stack socket.
   socklen_t to_sockaddr(sockaddr_storage& out, bool as_v6 = false) const;
