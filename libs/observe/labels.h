@@ -42,12 +42,12 @@ struct TlsState {
 
 // A policy resource as labels name it: kind "server", "httproute", "default", …
 struct ResourceRef {
-  std::string group;
-  std::string kind;
-  std::string name_space;
-  std::string name;
+  std::string group{};
+  std::string kind{};
+  std::string name_space{};
+  std::string name{};
   uint16_t port = 0;  // 0: the port label is ""
-  std::string section_name;
+  std::string section_name{};
 };
 
 // TLS-in: tls, client_id | no_tls_reason | sni.

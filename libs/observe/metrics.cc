@@ -1,6 +1,7 @@
 #include "libs/observe/metrics.h"
 
 #include "libs/base/check.h"
+#include "libs/base/strings.h"
 #include "libs/observe/families.h"
 
 namespace tulle::observe {

@@ -159,6 +159,9 @@ class Shard {
   CounterRef counter(const Family& family, const Labels& labels = {});
   GaugeRef gauge(const Family& family, const Labels& labels = {});
   HistogramRef histogram(const Family& family, const Labels& labels = {});
+  CounterRef counter(const Family&&, const Labels& = {}) = delete;  // a family must outlive its series
+  GaugeRef gauge(const Family&&, const Labels& = {}) = delete;
+  HistogramRef histogram(const Family&&, const Labels& = {}) = delete;
 
   // Drops the series that were found idle retain_idle ago or earlier. To be called now and then (each 30 s) by the
   // owner; its interval is the precision of the idle time.
@@ -181,8 +184,8 @@ class Shard {
   void free_dead();  // renderer only
 
   MetricsLimits limits_;
-  absl::flat_hash_map<std::string, detail::Series*> series_;  // by name{labels
-  absl::flat_hash_map<std::string, size_t> family_sizes_;
+  absl::flat_hash_map<std::string, detail::Series*> series_;    // by name{labels
+  absl::flat_hash_map<std::string_view, size_t> family_sizes_;  // families are constants
   List<detail::Series> idle_;
   std::atomic<detail::Series*> head_{nullptr};
   std::atomic<detail::Series*> dead_{nullptr};

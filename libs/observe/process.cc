@@ -7,26 +7,26 @@
 
 #include "libs/base/fd.h"
 #include "libs/base/strings.h"
+#include "libs/observe/families.h"
 
 namespace tulle::observe {
 namespace {
 
 constexpr Family kStartTime =
-    detail::om_gauge("process_start_time_seconds", "Time that the process started (in seconds since the UNIX epoch)");
-constexpr Family kClockTime = detail::om_gauge("process_clock_time_seconds", "Current system time for this proxy");
-constexpr Family kVirtual = detail::om_gauge("process_virtual_memory_bytes", "Virtual memory size in bytes");
-constexpr Family kResident = detail::om_gauge("process_resident_memory_bytes", "Resident memory size in bytes");
-constexpr Family kOpenFds = detail::om_gauge("process_open_fds", "Number of open file descriptors");
-constexpr Family kMaxFds = detail::om_gauge("process_max_fds", "Maximum number of open file descriptors");
-constexpr Family kThreads = detail::om_gauge("process_threads", "Number of OS threads in the process");
+    om_gauge("process_start_time_seconds", "Time that the process started (in seconds since the UNIX epoch)");
+constexpr Family kClockTime = om_gauge("process_clock_time_seconds", "Current system time for this proxy");
+constexpr Family kVirtual = om_gauge("process_virtual_memory_bytes", "Virtual memory size in bytes");
+constexpr Family kResident = om_gauge("process_resident_memory_bytes", "Resident memory size in bytes");
+constexpr Family kOpenFds = om_gauge("process_open_fds", "Number of open file descriptors");
+constexpr Family kMaxFds = om_gauge("process_max_fds", "Maximum number of open file descriptors");
+constexpr Family kThreads = om_gauge("process_threads", "Number of OS threads in the process");
 constexpr Family kUptime =
-    detail::om_counter("process_uptime_seconds_total", "Total time since the process started (in seconds)");
-constexpr Family kCpu =
-    detail::om_counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds");
-constexpr Family kReceived = detail::om_counter("process_network_receive_bytes_total",
-                                                "Number of bytes received by the process over the network");
+    om_counter("process_uptime_seconds_total", "Total time since the process started (in seconds)");
+constexpr Family kCpu = om_counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds");
+constexpr Family kReceived =
+    om_counter("process_network_receive_bytes_total", "Number of bytes received by the process over the network");
 constexpr Family kTransmitted =
-    detail::om_counter("process_network_transmit_bytes_total", "Number of bytes sent by the process over the network");
+    om_counter("process_network_transmit_bytes_total", "Number of bytes sent by the process over the network");
 
 double unix_seconds(WallTime t) { return to_seconds(t.time_since_epoch()); }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "libs/base/strings.h"
 #include "libs/observe/metrics.h"
 
 namespace tulle::observe {
