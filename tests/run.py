@@ -1,0 +1,120 @@
+"""Runs every suite and adds up: unit tests by ctest, black-box suites by pytest as the caller and, when the caller is
+root, those that start pods once more as an ordinary user made for the purpose.
+
+The last line is `N passed, N failed, N skipped`; the exit code is 0 only if nothing failed and something passed.
+Arguments narrow the run: they go to pytest, and the unit tests and the second run are left out.
+"""
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / os.environ.get("TULLE_PRESET", "dev")
+AS_USER = ["tests/mesh", "tests/pod"]  # what must also work without root
+
+
+def heading(text):
+    print(f"\n=== {text} [{time.strftime('%H:%M:%S')}]", flush=True)
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add_junit(self, path, what):
+        """Adds up a JUnit file; one that is missing or empty of tests is a failure: the runner did not get that far."""
+        try:
+            cases = list(ET.parse(path).getroot().iter("testcase"))
+        except (OSError, ET.ParseError):
+            cases = []
+        if not cases:
+            print(f"FAILED: {what} ran no test", flush=True)
+            self.failed += 1
+        for case in cases:
+            kinds = {child.tag for child in case}
+            if kinds & {"failure", "error"} or case.get("status") == "fail":
+                self.failed += 1
+            elif "skipped" in kinds or case.get("status") in ("notrun", "disabled"):
+                self.skipped += 1
+                reason = next((c.get("message") for c in case if c.tag == "skipped"), "")
+                print(f"SKIPPED: {case.get('classname')} {case.get('name')}: {reason}", flush=True)
+            else:
+                self.passed += 1
+
+
+def unit_tests(tally, folder):
+    """ctest; each GoogleTest program also writes its own JUnit file, whose cases count instead of the program."""
+    heading("unit tests")
+    cases = folder / "gtest"
+    junit = folder / "ctest.xml"
+    done = subprocess.run(["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j", str(os.cpu_count()), "--output-junit", str(junit)],
+                          env={**os.environ, "GTEST_OUTPUT": f"xml:{cases}/"}, stdin=subprocess.DEVNULL)
+    tally.add_junit(junit, "ctest")
+    if cases.is_dir():
+        for path in cases.glob("*.xml"):
+            found = [c for c in ET.parse(path).getroot().iter("testcase") if c.find("failure") is None]
+            tally.passed += max(0, len(found) - 1)  # the program itself counted as one
+    if done.returncode != 0 and tally.failed == 0:
+        tally.failed += 1
+
+
+def pytest(tally, name, junit, words, **how):
+    heading(f"{name}: {' '.join(words)}")
+    command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--durations=5", f"--junitxml={junit}", *words]
+    before = tally.failed
+    done = subprocess.run(how.pop("prefix", []) + command, stdin=subprocess.DEVNULL, **how)
+    tally.add_junit(junit, name)
+    if done.returncode not in (0, 5) and tally.failed == before:
+        print(f"FAILED: {name}: pytest ended with {done.returncode}", flush=True)
+        tally.failed += 1
+
+
+def as_user(tally):
+    """The suites that start pods, as an ordinary user with a copy of what they need: the clone itself may lie where
+    only root may look."""
+    name = f"tulle-test-{os.getpid()}"
+    home = pathlib.Path(tempfile.mkdtemp(prefix="tulle-user-", dir="/var/tmp"))
+    try:
+        subprocess.run(["useradd", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/bash", name], check=True)
+        user = pwd.getpwnam(name)
+        copy = home / "tulle"
+        for part in ("tests", "examples", "docs", "proto"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(BUILD / "bin", copy / "build/dev/bin")
+        shutil.copytree(ROOT / "build/python", copy / "build/python")
+        subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", str(home)], check=True)
+        home.chmod(0o711)
+        pytest(tally, f"as the user {name}", home / "junit.xml", AS_USER, cwd=copy,
+               prefix=["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--inh-caps=-all", "--no-new-privs"],
+               env={"PATH": os.environ["PATH"], "HOME": str(home), "USER": name, "LANG": "C.UTF-8", "TMPDIR": str(home)})
+    finally:
+        subprocess.run(["userdel", name], stderr=subprocess.DEVNULL)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def main():
+    words, tally = sys.argv[1:], Tally()
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tulle-tests-") as name:
+        folder = pathlib.Path(name)
+        if not words:
+            unit_tests(tally, folder)
+        pytest(tally, "black-box suites", folder / "pytest.xml", words or ["tests"], cwd=ROOT)
+        if not words:
+            if os.getuid() == 0:
+                as_user(tally)
+            else:
+                heading("already an ordinary user: no second run")
+    heading(f"{time.monotonic() - start:.0f} s")
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
+    sys.exit(0 if tally.failed == 0 and tally.passed > 0 else 1)
+
+
+if __name__ == "__main__":
+    main()
