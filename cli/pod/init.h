@@ -1,0 +1,56 @@
+// The first process of a pod (process 1 of its PID namespace): sets the namespaces up, starts the application, reaps,
+// passes signals on, and takes everything in the pod with it when it ends. It is a copy of `tulle run` that never
+// execs; the two talk over a pair of sockets (SOCK_SEQPACKET), one message per packet: a byte and a payload.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libs/base/fd.h"
+#include "libs/base/result.h"
+
+namespace tulle::cli {
+
+// The steps of the set-up, in order. `tulle check` shows them one by one.
+enum class Step : uint8_t { kUserNamespace, kFiles, kProc, kNetwork, kRules, kPorts, kDone };
+
+// From `tulle run` to init.
+enum class Order : uint8_t {
+  kMapped,  // the user and group ids are mapped: begin
+  kStart,   // start the application
+  kSignal,  // payload: one byte, the signal to send to the application
+};
+// From init to `tulle run`.
+enum class Event : uint8_t {
+  kReady,       // set up; descriptors: the user namespace, the network namespace
+  kFailed,      // payload: bytes Step and Code, errno as int32, then the reason; init ends
+  kWarning,     // payload as kFailed; the pod works without
+  kStarted,     // the application runs
+  kNotStarted,  // payload: errno of exec as int32; init ends
+  kExited,      // payload: int32 wait status of the application; init ends, and all in the pod with it
+};
+
+struct InitMessage {
+  uint8_t type = 0;
+  std::string payload;
+  Fd fds[2];
+};
+
+// One packet. Receiving nothing: the other end is gone.
+Result<> send_message(int socket, uint8_t type, std::string_view payload, int fd0 = -1, int fd1 = -1);
+Result<std::optional<InitMessage>> receive_message(int socket);
+
+struct InitSpec {
+  std::vector<std::string> command;
+  std::vector<std::string> environment;  // "NAME=value"
+  std::string directory;                 // empty: as the caller
+  std::string resolv_conf;
+  bool as_root = false;  // started by real root: the application keeps what it needs to switch user
+};
+
+// Runs in the new namespaces until the pod ends. `socket` is init's end.
+[[noreturn]] void run_init(const InitSpec& spec, int socket);
+
+}  // namespace tulle::cli

@@ -1,0 +1,31 @@
+// The network of a pod: a namespace with nothing but a loopback device, in which every address is local and what the
+// application sends to others is turned to its proxy. All run inside the namespace, with CAP_NET_ADMIN over it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "libs/base/result.h"
+
+namespace tulle::cli {
+
+// The port of the proxy's outbound listener in the pod.
+inline constexpr uint16_t kOutboundPort = 4140;
+
+// Brings `lo` up and makes every IPv4 address local to it (`ip route add local 0.0.0.0/0 dev lo`), so that no packet
+// can leave and each can be answered here.
+Result<> bring_loopback_up();
+
+// The nftables rules: TCP to 127.64.0.0/10 and to everything outside 127.0.0.0/8 goes to kOutboundPort, but for port
+// 53, which the proxy answers; other UDP and pings to the same places are refused instead of looping back.
+std::string redirect_rules();
+// Loads them with the `nft` program. Error kNotFound: there is no such program.
+Result<> load_redirect_rules();
+
+// Any port may be bound without privilege.
+Result<> allow_low_ports();
+// Redirected connections free their port numbers 5 s after they end. Not possible on some kernels: harmless but under
+// more than some hundred new connections a second.
+Result<> shorten_conntrack_time_wait();
+
+}  // namespace tulle::cli
