@@ -27,6 +27,13 @@ void Stream::wake_reader() {
   if (reader_ && !reader_->linked()) reader_->run();
 }
 
+void Stream::interrupt_read() {
+  if (!reader_) return;
+  reader_->result_ = Error(Code::kCancelled, "read interrupted");
+  reader_->interrupted_ = true;
+  reactor_.schedule(*reader_);
+}
+
 void Stream::set_hung_up() {
   if (hung_up_) return;
   hung_up_ = true;
@@ -62,7 +69,7 @@ void Stream::Read::await_suspend(std::coroutine_handle<> h) {
 }
 
 void Stream::Read::run() {
-  result_ = stream_.read_now();
+  if (!interrupted_) result_ = stream_.read_now();
   if (result_.now == Now::kWouldBlock) return;
   stream_.reader_ = nullptr;
   handle_.resume();

@@ -33,6 +33,8 @@ class Stream {
   // destroying the waiting coroutine; no byte is lost by that.
   class Read;
   Read read();
+  // Makes a waiting read() end with Code::kCancelled; none waiting: no effect.
+  void interrupt_read();
 
   // Bytes to send: append here, then call flush_later().
   Buffer& out() { return out_; }
@@ -149,6 +151,7 @@ class Stream::Read final : private rt::Runnable {
   Stream& stream_;
   std::coroutine_handle<> handle_;
   ReadNow result_ = Now::kWouldBlock;
+  bool interrupted_ = false;
 };
 
 inline Stream::Read Stream::read() { return Read(*this); }

@@ -1,0 +1,82 @@
+// Client: sends requests to one place, over one HTTP/2 connection or a pool of HTTP/1 connections, which it makes as
+// needed and keeps for reuse. One reactor.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "libs/http/h2.h"
+#include "libs/http/limits.h"
+#include "libs/httpio/exchange.h"
+#include "libs/httpio/server.h"
+#include "libs/net/stream.h"
+#include "libs/rt/scope.h"
+
+namespace tulle::httpio {
+
+class H1Client;
+class H2Client;
+
+struct ClientOptions {
+  http::Limits limits;
+  http::H2Options h2;
+  size_t max_idle = 10'000;          // HTTP/1 connections kept while unused
+  Duration idle_timeout = 3s;        // HTTP/1: after which an unused one is closed
+  size_t max_connections = 10'000;   // HTTP/1: in all; above, a request waits for one
+};
+
+class Client {
+ public:
+  // Makes one connection; bounds its own time.
+  using Connector = std::function<rt::Task<Result<std::unique_ptr<net::Stream>>>()>;
+
+  Client(rt::Reactor& reactor, Protocol protocol, Connector connector, ClientOptions options);
+  // Open exchanges end with an error.
+  ~Client();
+
+  // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. Errors: the connector's, or kInvalid for a head that cannot be sent.
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end);
+  // Makes the HTTP/2 connection without a request to send, if there is none.
+  rt::Task<Result<>> warm_up();
+  // A request could be sent without making a connection first.
+  bool connected() const;
+  // HTTP/2 only: no new requests; connections end as their streams do. HTTP/1: idle connections close.
+  void drain();
+  // Connections closed by the other side or ended; notified when that happens.
+  rt::Signal& changed() { return changed_; }
+  size_t connections() const { return h1_.size() + h2_.size(); }
+
+ private:
+  struct Upkeep final : rt::Runnable {
+    Client& client;
+    explicit Upkeep(Client& c) : client(c) {}
+    void run() override { client.clean_up(); }
+  };
+  struct IdleTimer final : rt::Timer {
+    Client& client;
+    IdleTimer(rt::Reactor& r, Client& c) : rt::Timer(r), client(c) {}
+    void on_timer() override { client.clean_up(); }
+  };
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h1(const http::RequestHead& head, bool end);
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h2(const http::RequestHead& head, bool end);
+  rt::Task<Result<H2Client*>> ready_h2();
+  rt::Task<void> connect_h2();
+  H2Client* usable_h2() const;
+  void clean_up();
+
+  rt::Reactor& reactor_;
+  Protocol protocol_;
+  Connector connector_;
+  ClientOptions options_;
+  rt::Signal changed_;
+  Upkeep upkeep_;
+  IdleTimer idle_timer_;
+  std::vector<std::unique_ptr<H1Client>> h1_;  // the most recently used idle one is taken first
+  std::vector<std::unique_ptr<H2Client>> h2_;
+  std::optional<rt::Running> connecting_;      // HTTP/2: one attempt serves all that wait
+  uint64_t attempts_ = 0;                      // ended ones
+  std::optional<Error> last_failure_;          // of the last attempt, if it failed
+};
+
+}  // namespace tulle::httpio

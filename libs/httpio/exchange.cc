@@ -1,0 +1,68 @@
+#include "libs/httpio/exchange.h"
+
+#include "libs/base/check.h"
+
+namespace tulle::httpio {
+
+rt::Task<Result<Buffer>> Exchange::read() {
+  while (in_.empty() && !ended_ && !error_) co_await changed_.wait();
+  if (!in_.empty()) {
+    Buffer taken = std::move(in_);
+    consumed(taken.size());
+    co_return taken;
+  }
+  if (ended_) co_return Buffer();
+  co_return tulle::fail(*error_);
+}
+
+rt::Task<Result<>> Exchange::room() {
+  while (!error_ && unsent() > kBodyMark) co_await changed_.wait();
+  if (error_) co_return tulle::fail(*error_);
+  co_return Result<>{};
+}
+
+void Exchange::push(Bytes data) {
+  bytes_in_ += data.size();
+  in_.append(data);
+  changed_.notify();
+}
+
+void Exchange::end(http::Headers* trailers) {
+  if (trailers && !trailers->empty()) trailers_ = std::move(*trailers);
+  ended_ = true;
+  changed_.notify();
+}
+
+void Exchange::fail(Error e, std::optional<http::H2Code> code) {
+  if (!error_) {
+    error_ = std::move(e);
+    reset_code_ = code;
+  }
+  changed_.notify();
+}
+
+rt::Task<Result<http::ResponseHead>> ClientExchange::response() {
+  while (heads_.empty() && !error()) co_await changed().wait();
+  if (heads_.empty()) co_return tulle::fail(*error());
+  http::ResponseHead head = std::move(heads_.front());
+  heads_.erase(heads_.begin());
+  co_return head;
+}
+
+void ClientExchange::push_head(http::ResponseHead&& head) {
+  heads_.push_back(std::move(head));
+  changed().notify();
+}
+
+rt::Task<Result<>> relay(Exchange& from, Exchange& to) {
+  for (;;) {
+    auto bytes = co_await from.read();
+    if (!bytes) co_return fail(std::move(bytes).error());
+    if (bytes->empty()) co_return to.finish(from.trailers());
+    to.write(std::move(*bytes));
+    auto room = co_await to.room();
+    if (!room) co_return fail(std::move(room).error());
+  }
+}
+
+}  // namespace tulle::httpio

@@ -1,0 +1,206 @@
+#include "libs/httpio/h1_client.h"
+
+#include <utility>
+
+#include "libs/base/check.h"
+#include "libs/http/hop_by_hop.h"
+
+namespace tulle::httpio {
+
+using http::BodyFraming;
+using http::Framing;
+using Event = http::H1Parser::Event;
+
+// ---- The exchange
+
+class H1ClientExchange final : public ClientExchange {
+ public:
+  H1ClientExchange(H1Client& conn, Framing framing, uint64_t length)
+      : ClientExchange(conn.stream_->reactor()), conn_(&conn), framing_(framing), left_(length) {}
+  ~H1ClientExchange() override {
+    if (conn_) reset(http::H2Code::kCancel);
+  }
+
+  void write(Buffer&& bytes) override {
+    if (!conn_ || bytes.empty()) return;
+    Buffer& out = conn_->stream_->out();
+    size_t n = bytes.size();
+    if (framing_ == Framing::kLength) {
+      if (n > left_) {
+        TULLE_BUG("a request body is longer than its content-length");
+        return reset(http::H2Code::kInternalError);
+      }
+      left_ -= n;
+    }
+    if (tunnel() || framing_ == Framing::kLength) {
+      out.append(bytes.view());
+    } else if (framing_ == Framing::kChunked) {
+      http::encode_chunk_header(n, out);
+      out.append(bytes.view());
+      out.append("\r\n");
+    } else {
+      return;
+    }
+    count_out(n);
+    conn_->stream_->flush_later();
+  }
+
+  Result<> finish(const http::Headers* trailers) override {
+    if (!conn_) return {};
+    if (tunnel()) {
+      conn_->stream_->shutdown_write();
+      return {};
+    }
+    if (framing_ == Framing::kLength && left_ > 0) {
+      conn_->die(Error(Code::kProtocol, "the request body is shorter than its content-length", Side::kClient));
+      return tulle::fail(*error());
+    }
+    if (framing_ == Framing::kChunked) {
+      TULLE_TRY_VOID(http::encode_last_chunk(trailers, conn_->stream_->out()));
+      conn_->stream_->flush_later();
+    }
+    conn_->request_sent_ = true;
+    conn_->maybe_idle();
+    return {};
+  }
+
+  void reset(http::H2Code) override {
+    if (!conn_) return;
+    conn_->stream_->abort();
+    conn_->die(Error(Code::kCancelled, "request given up"));
+  }
+
+ protected:
+  void consumed(size_t) override {
+    if (conn_) conn_->stream_->changed().notify();
+  }
+  size_t unsent() const override { return conn_ ? conn_->stream_->pending() : 0; }
+
+ private:
+  friend class H1Client;
+  H1Client* conn_;  // null once the exchange is complete or the connection is gone
+  Framing framing_;
+  uint64_t left_;
+};
+
+// ---- The connection
+
+H1Client::H1Client(std::unique_ptr<net::Stream> stream, const http::Limits& limits, rt::Runnable* on_change)
+    : stream_(std::move(stream)), parser_(http::Role::kResponse, limits), on_change_(on_change),
+      idle_since_(stream_->reactor().now()), reading_(stream_->reactor(), read_loop()) {}
+
+H1Client::~H1Client() {
+  on_change_ = nullptr;
+  die(Error(Code::kReset, "connection closed"));
+}
+
+Result<std::unique_ptr<ClientExchange>> H1Client::start(const http::RequestHead& head, bool end) {
+  TULLE_CHECK(!current_ && !dead_);
+  BodyFraming body = BodyFraming::none();
+  bool upgrade = http::is_upgrade(head);
+  if (!end && head.method_kind != http::Method::kConnect) {
+    auto length = head.headers.get(http::HeaderId::kContentLength);
+    auto n = length ? parse_number<uint64_t>(*length) : std::nullopt;
+    body = n ? BodyFraming::of_length(*n) : BodyFraming::chunked();
+  } else if (end && head.headers.has(http::HeaderId::kContentLength)) {
+    body = BodyFraming::of_length(0);  // an application that sends "content-length: 0" gets it through
+  }
+  TULLE_TRY_VOID(http::encode_request(head, body, stream_->out()));
+  parser_.expect_response_to(head.method_kind, upgrade);
+  stream_->flush_later();
+  auto exchange = std::make_unique<H1ClientExchange>(*this, body.framing, body.length);
+  current_ = exchange.get();
+  request_sent_ = end || head.method_kind == http::Method::kConnect || upgrade;
+  response_ended_ = answered_ = false;
+  reusable_ = true;
+  ++exchanges_;
+  return exchange;
+}
+
+rt::Task<void> H1Client::read_loop() {
+  for (;;) {
+    if (!backlog_.empty()) {
+      Bytes in = backlog_.view();
+      bool open = feed(in);
+      backlog_.consume(backlog_.size() - in.size());
+      if (!open) co_return;
+    } else {
+      auto bytes = co_await stream_->read();
+      if (!bytes) co_return die(std::move(bytes).error());
+      if (bytes->empty()) {
+        Event e = parser_.finish_eof();
+        reusable_ = false;
+        if (e == Event::kEnd) on_end();
+        co_return die(e == Event::kError
+                          ? Error(Code::kReset, answered_ ? parser_.error().reason : "the peer closed the connection without a response",
+                                  Side::kPeer, Retry::kIdempotentOnly)
+                          : Error(Code::kClosed, "the peer closed the connection", Side::kPeer, Retry::kIdempotentOnly));
+      }
+      answered_ = true;
+      Bytes in = *bytes;
+      if (!feed(in)) co_return;
+      backlog_.append(in);
+    }
+    while (current_ && current_->unread() > kBodyMark) co_await stream_->changed().wait();
+  }
+}
+
+bool H1Client::feed(Bytes& in) {
+  for (;;) {
+    switch (parser_.next(in)) {
+      case Event::kNeedMore: return true;
+      case Event::kInterim:
+        if (current_) current_->push_head(std::move(parser_.response()));
+        break;
+      case Event::kResponse:
+        if (!parser_.keep_alive()) reusable_ = false;
+        if (!current_) break;
+        if (parser_.framing() == Framing::kTunnel) {
+          reusable_ = false;
+          current_->become_tunnel();
+        }
+        current_->push_head(std::move(parser_.response()));
+        break;
+      case Event::kData:
+        if (current_) current_->push(parser_.data());
+        if (current_ && current_->unread() > kBodyMark) return true;
+        break;
+      case Event::kEnd: on_end(); break;
+      case Event::kError: {
+        Error e = parser_.error().to_error(Side::kPeer);
+        die(std::move(e));
+        return false;
+      }
+      case Event::kRequest: TULLE_BUG("a response parser gave a request"); return false;
+    }
+  }
+}
+
+void H1Client::on_end() {
+  response_ended_ = true;
+  // A response before the end of its request leaves the connection in a state that no other request should inherit.
+  if (!request_sent_) reusable_ = false;
+  if (current_) current_->end(&parser_.trailers());
+  maybe_idle();
+}
+
+void H1Client::maybe_idle() {
+  if (!response_ended_ || !current_) return;
+  if (current_->tunnel() || !request_sent_) return;
+  std::exchange(current_, nullptr)->conn_ = nullptr;
+  idle_since_ = stream_->reactor().now();
+  if (!reusable_) dead_ = true;
+  if (on_change_) stream_->reactor().schedule(*on_change_);
+}
+
+void H1Client::die(Error e) {
+  dead_ = true;
+  if (auto* x = std::exchange(current_, nullptr)) {
+    x->conn_ = nullptr;
+    if (!response_ended_) x->fail(std::move(e));
+    else x->changed().notify();
+  }
+  if (on_change_) stream_->reactor().schedule(*on_change_);
+}
+
+}  // namespace tulle::httpio

@@ -1,0 +1,335 @@
+#include "libs/httpio/h1_server.h"
+
+#include <utility>
+
+#include "libs/base/check.h"
+#include "libs/rt/combine.h"
+
+namespace tulle::httpio {
+
+using http::BodyFraming;
+using http::Framing;
+using Event = http::H1Parser::Event;
+
+// ---- The exchange
+
+class H1ServerExchange final : public ServerExchange {
+ public:
+  explicit H1ServerExchange(H1Server& conn) : ServerExchange(conn.stream_->reactor()), conn_(&conn) {}
+  ~H1ServerExchange() override {
+    if (!conn_) return;
+    if (!responded_) conn_->reject(500, "no response");
+    else conn_->aborted_ = true;
+    conn_->release(false);
+  }
+
+  Result<> respond(http::ResponseHead& head, bool end) override;
+  void interim(const http::ResponseHead& head) override {
+    if (!conn_ || request.version == http::Version::kHttp10) return;
+    (void)http::encode_response(head, BodyFraming::none(), conn_->stream_->out());
+    conn_->stream_->flush_later();
+  }
+  void write(Buffer&& bytes) override;
+  Result<> finish(const http::Headers* trailers) override;
+  void reset(http::H2Code) override {
+    if (!conn_) return;
+    conn_->aborted_ = true;
+    done(false);
+  }
+  void close_connection() override {
+    if (conn_) conn_->keep_alive_ = false;
+  }
+
+ protected:
+  void consumed(size_t) override {
+    if (conn_) conn_->stream_->changed().notify();
+  }
+  size_t unsent() const override { return conn_ ? conn_->stream_->pending() : 0; }
+
+ private:
+  friend class H1Server;
+  void done(bool reusable) { std::exchange(conn_, nullptr)->release(reusable); }
+  BodyFraming choose_framing(const http::ResponseHead& head, bool end);
+
+  H1Server* conn_;  // null once it is done or the connection is gone
+  Framing framing_ = Framing::kNone;
+  uint64_t left_ = 0;  // kLength: bytes still to be written
+};
+
+BodyFraming H1ServerExchange::choose_framing(const http::ResponseHead& head, bool end) {
+  if (head.status == 101 || (request.method_kind == http::Method::kConnect && head.status / 100 == 2)) {
+    become_tunnel();
+    framing_ = Framing::kTunnel;
+    return BodyFraming::none();
+  }
+  if (request.method_kind == http::Method::kHead || head.status < 200 || head.status == 204 || head.status == 304)
+    return BodyFraming::none();
+  framing_ = Framing::kLength;
+  if (end) return BodyFraming::of_length(0);
+  if (auto text = head.headers.get(http::HeaderId::kContentLength)) {
+    if (auto n = parse_number<uint64_t>(*text)) {
+      left_ = *n;
+      return BodyFraming::of_length(*n);
+    }
+  }
+  if (request.version == http::Version::kHttp10) {
+    framing_ = Framing::kUntilClose;
+    conn_->keep_alive_ = false;
+    return BodyFraming::until_close();
+  }
+  framing_ = Framing::kChunked;
+  return BodyFraming::chunked();
+}
+
+Result<> H1ServerExchange::respond(http::ResponseHead& head, bool end) {
+  if (!conn_) return tulle::fail(Code::kReset, "connection ended", Side::kClient);
+  BodyFraming body = choose_framing(head, end);
+  if (framing_ != Framing::kTunnel) {
+    if (!conn_->keep_alive_ || conn_->closing_) head.headers.set(http::HeaderId::kConnection, "close");
+    else if (request.version == http::Version::kHttp10) head.headers.set(http::HeaderId::kConnection, "keep-alive");
+  }
+  if (head.version == http::Version::kHttp2) head.version = http::Version::kHttp11;
+  TULLE_TRY_VOID(http::encode_response(head, body, conn_->stream_->out()));
+  responded_ = true;
+  conn_->stream_->flush_later();
+  if (end) return finish(nullptr);
+  conn_->stream_->changed().notify();
+  return {};
+}
+
+void H1ServerExchange::write(Buffer&& bytes) {
+  if (!conn_ || bytes.empty()) return;
+  Buffer& out = conn_->stream_->out();
+  size_t n = bytes.size();
+  switch (framing_) {
+    case Framing::kNone: return;  // the answer to a HEAD: what there is of a body is dropped
+    case Framing::kLength:
+      if (n > left_) {
+        TULLE_BUG("a response body is longer than its content-length");
+        return reset(http::H2Code::kInternalError);
+      }
+      left_ -= n;
+      out.append(bytes.view());
+      break;
+    case Framing::kChunked:
+      http::encode_chunk_header(n, out);
+      out.append(bytes.view());
+      out.append("\r\n");
+      break;
+    case Framing::kUntilClose:
+    case Framing::kTunnel: out.append(bytes.view()); break;
+  }
+  count_out(n);
+  conn_->stream_->flush_later();
+}
+
+Result<> H1ServerExchange::finish(const http::Headers* trailers) {
+  if (!conn_) return {};
+  if (framing_ == Framing::kLength && left_ > 0) {
+    conn_->aborted_ = true;
+    done(false);
+    return tulle::fail(Code::kProtocol, "the response body is shorter than its content-length", Side::kPeer);
+  }
+  if (framing_ == Framing::kChunked) {
+    TULLE_TRY_VOID(http::encode_last_chunk(trailers, conn_->stream_->out()));
+    conn_->stream_->flush_later();
+  }
+  if (framing_ == Framing::kTunnel) {
+    conn_->stream_->shutdown_write();
+    if (!ended()) {  // the other direction goes on
+      framing_ = Framing::kNone;
+      return {};
+    }
+  }
+  done(conn_->keep_alive_ && conn_->request_ended_ && framing_ != Framing::kTunnel);
+  return {};
+}
+
+// ---- The connection
+
+H1Server::H1Server(std::unique_ptr<net::Stream> stream, Buffer initial, const ServeOptions& options, const Handler& handler)
+    : stream_(std::move(stream)), options_(options), handler_(handler), parser_(http::Role::kRequest, options.limits),
+      backlog_(std::move(initial)), read_deadline_(*this) {
+  if (!options_.drain) return;
+  options_.drain->add(*this);
+  closing_ = options_.drain->started();
+}
+
+H1Server::~H1Server() { cancel(Error(Code::kReset, "connection ended", Side::kClient)); }
+
+rt::Task<void> H1Server::run() {
+  head_started_ = stream_->reactor().now();
+  for (bool open = true; open;) {
+    Bytes in = backlog_.view();
+    bool from_backlog = !in.empty();
+    if (!from_backlog) {
+      if (closing_ && !current_ && !parser_.in_message()) break;
+      set_read_deadline();
+      auto bytes = co_await stream_->read();
+      read_deadline_.disarm();
+      if (!bytes) {
+        if (bytes.error().code != Code::kCancelled) co_return;
+        if (!current_ && parser_.in_message()) reject(408, "the head of the request did not come in time");
+        if (!current_) break;
+        continue;
+      }
+      if (bytes->empty()) {
+        if (!on_eof()) co_return;
+        if (!co_await settle()) break;
+        continue;
+      }
+      in = *bytes;
+    }
+    Step s = step(in);
+    if (from_backlog) backlog_.consume(backlog_.size() - in.size());
+    else backlog_.append(in);
+    if (s == Step::kClose) open = false;
+    else if (s == Step::kWait) open = co_await settle();
+  }
+  handling_.reset();
+  if (!aborted_) co_await close_gently();
+  else stream_->abort();
+}
+
+// Parses until more bytes are needed or the exchange has to come along.
+H1Server::Step H1Server::step(Bytes& in) {
+  for (;;) {
+    switch (parser_.next(in)) {
+      case Event::kNeedMore: return Step::kNeedMore;
+      case Event::kRequest: start_exchange(); break;
+      case Event::kData:
+        if (current_) current_->push(parser_.data());
+        if (must_wait()) return Step::kWait;
+        break;
+      case Event::kEnd:
+        request_ended_ = true;
+        head_started_ = kNever;
+        if (current_) current_->end(&parser_.trailers());
+        return Step::kWait;
+      case Event::kError:
+        if (current_) cancel(parser_.error().to_error(Side::kClient));
+        else reject(parser_.error().status, parser_.error().reason);
+        return Step::kClose;
+      case Event::kInterim:
+      case Event::kResponse: TULLE_BUG("a request parser gave a response"); return Step::kClose;
+    }
+  }
+}
+
+void H1Server::start_exchange() {
+  auto exchange = std::make_unique<H1ServerExchange>(*this);
+  current_ = exchange.get();
+  request_ended_ = false;
+  keep_alive_ = parser_.keep_alive() && !closing_;
+  exchange->request = std::move(parser_.request());
+  handling_.reset();
+  handling_.emplace(stream_->reactor(), handler_(std::move(exchange)));
+}
+
+bool H1Server::must_wait() {
+  if (!current_) return false;
+  if (current_->tunnel() && parser_.held()) parser_.become_tunnel(), request_ended_ = false;
+  if (request_ended_) return true;
+  return current_->unread() > kBodyMark;
+}
+
+// Waits until the connection may go on reading; false: it ends.
+rt::Task<bool> H1Server::settle() {
+  while (must_wait()) {
+    // A client that closes its side has gone away, but for a tunnel, where directions end one by one.
+    if (stream_->hung_up() && !current_->tunnel()) {
+      cancel(Error(Code::kReset, "the client closed the connection", Side::kClient));
+      co_return false;
+    }
+    if (stream_->write_error()) {
+      cancel(*stream_->write_error());
+      co_return false;
+    }
+    co_await stream_->changed().wait();
+  }
+  if (aborted_ || (closing_ && !current_)) co_return false;
+  if (!current_ && parser_.held()) parser_.resume_http();
+  if (!current_) head_started_ = kNever;
+  co_return true;
+}
+
+// The client has closed its side; false: nothing is left to do.
+bool H1Server::on_eof() {
+  if (!current_) return false;
+  closing_ = true;
+  if (!current_->tunnel()) {
+    cancel(Error(Code::kReset, "the client closed the connection", Side::kClient));
+    return false;
+  }
+  request_ended_ = true;
+  current_->end(nullptr);
+  return true;
+}
+
+void H1Server::set_read_deadline() {
+  if (current_) return;
+  TimePoint now = stream_->reactor().now();
+  if (parser_.in_message()) {
+    if (head_started_ == kNever) head_started_ = now;
+    read_deadline_.arm(head_started_ + options_.header_timeout);
+  } else if (options_.idle_timeout > 0s) {
+    read_deadline_.arm(now + options_.idle_timeout);
+  }
+}
+
+void H1Server::cancel(Error e) {
+  closing_ = true;
+  if (auto* x = std::exchange(current_, nullptr)) {
+    if (x->responded()) aborted_ = true;
+    x->conn_ = nullptr;
+    x->fail(std::move(e));
+  }
+  handling_.reset();
+}
+
+// The current exchange is over, well or not.
+void H1Server::release(bool reusable) {
+  current_ = nullptr;
+  if (!reusable) closing_ = true;
+  if (closing_) stream_->interrupt_read();
+  stream_->changed().notify();
+}
+
+// An answer of the connection's own, for what never became an exchange, or got none.
+void H1Server::reject(int status, const std::string& reason) {
+  closing_ = true;
+  http::ResponseHead head;
+  head.status = status;
+  head.headers.add(http::HeaderId::kConnection, "close");
+  head.headers.add(http::HeaderId::kL5dProxyError, reason);
+  (void)http::encode_response(head, BodyFraming::of_length(0), stream_->out());
+  stream_->flush_later();
+}
+
+// Sends the rest, ends our side, and takes what the client still sends, for a moment: closing with unread bytes resets
+// the connection, which can cost the client its answer.
+rt::Task<void> H1Server::close_gently() {
+  if (stream_->hung_up() && stream_->pending() == 0) co_return;
+  stream_->shutdown_write();
+  (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, send_rest_and_wait());
+}
+
+rt::Task<bool> H1Server::send_rest_and_wait() {
+  auto sent = co_await stream_->drained(0);
+  if (!sent) co_return false;
+  constexpr size_t kMost = 256 * 1024;
+  for (size_t dropped = 0; dropped < kMost;) {
+    auto bytes = co_await stream_->read();
+    if (!bytes || bytes->empty()) co_return true;
+    dropped += bytes->size();
+  }
+  co_return false;
+}
+
+void H1Server::on_drain() {
+  keep_alive_ = false;
+  closing_ = true;
+  if (!current_ && !parser_.in_message()) stream_->interrupt_read();
+}
+
+}  // namespace tulle::httpio

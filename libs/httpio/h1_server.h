@@ -1,0 +1,60 @@
+// One HTTP/1 connection, the server's end: requests one after the other. Used through serve() in server.h.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "libs/http/h1.h"
+#include "libs/httpio/server.h"
+#include "libs/net/stream.h"
+#include "libs/rt/scope.h"
+
+namespace tulle::httpio {
+
+class H1ServerExchange;
+
+class H1Server final : private Drain::Member {
+ public:
+  H1Server(std::unique_ptr<net::Stream> stream, Buffer initial, const ServeOptions& options, const Handler& handler);
+  ~H1Server();
+  rt::Task<void> run();
+
+ private:
+  friend class H1ServerExchange;
+  enum class Step { kNeedMore, kWait, kClose };
+
+  Step step(Bytes& in);
+  void start_exchange();
+  bool must_wait();
+  rt::Task<bool> settle();
+  bool on_eof();
+  void set_read_deadline();
+  void cancel(Error e);
+  void release(bool reusable);
+  void reject(int status, const std::string& reason);
+  rt::Task<void> close_gently();
+  rt::Task<bool> send_rest_and_wait();
+  void on_drain() override;
+
+  struct ReadDeadline final : rt::Timer {
+    H1Server& server;
+    explicit ReadDeadline(H1Server& s) : rt::Timer(s.stream_->reactor()), server(s) {}
+    void on_timer() override { server.stream_->interrupt_read(); }
+  };
+
+  std::unique_ptr<net::Stream> stream_;
+  const ServeOptions& options_;
+  const Handler& handler_;
+  http::H1Parser parser_;
+  Buffer backlog_;                       // read, not yet parsed: pipelined, or held up
+  H1ServerExchange* current_ = nullptr;  // from the head of the request to the end of the response
+  std::optional<rt::Running> handling_;
+  ReadDeadline read_deadline_;
+  TimePoint head_started_ = kNever;
+  bool request_ended_ = true;  // of current_
+  bool keep_alive_ = true;
+  bool closing_ = false;  // no further request
+  bool aborted_ = false;  // the response broke off: reset, so that nobody takes it for complete
+};
+
+}  // namespace tulle::httpio

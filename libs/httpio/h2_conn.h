@@ -1,0 +1,112 @@
+// One HTTP/2 connection, either end. Used through serve() and Client.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "libs/http/h2.h"
+#include "libs/httpio/exchange.h"
+#include "libs/httpio/server.h"
+#include "libs/net/stream.h"
+#include "libs/rt/scope.h"
+
+namespace tulle::httpio {
+
+// What both ends share: bytes in and out, once a turn.
+class H2Conn : public http::H2Handler {
+ public:
+  http::H2Session& session() { return session_; }
+  net::Stream& stream() { return *stream_; }
+  void flush_later() { stream_->flush_later(); }
+
+ protected:
+  H2Conn(http::H2Session::Role role, std::unique_ptr<net::Stream> stream, const http::H2Options& options);
+  ~H2Conn();
+  // Reads until the connection ends, feeding `initial` first. Gives why it ended.
+  rt::Task<Error> read_loop(Buffer initial);
+  // Waits until what is queued has been sent, for a moment.
+  rt::Task<void> send_rest();
+
+  std::unique_ptr<net::Stream> stream_;
+  http::H2Session session_;
+
+ private:
+  struct Flusher final : rt::Runnable {
+    H2Conn& conn;
+    explicit Flusher(H2Conn& c) : conn(c) {}
+    void run() override { conn.flush(); }
+  };
+  void flush();
+  rt::Task<bool> wait_sent();
+
+  Flusher flusher_;
+};
+
+class H2ServerExchange;
+
+class H2Server final : public H2Conn, private Drain::Member {
+ public:
+  H2Server(std::unique_ptr<net::Stream> stream, const ServeOptions& options, const Handler& handler);
+  ~H2Server();
+  rt::Task<void> run(Buffer initial);
+
+ private:
+  friend class H2ServerExchange;
+  struct Stream;
+  void on_request(int32_t id, http::RequestHead&& head, bool end) override;
+  void on_data(int32_t id, Bytes data) override;
+  void on_end(int32_t id, http::Headers* trailers) override;
+  void on_reset(int32_t id, http::H2Code code, bool by_peer) override;
+  void on_closed(int32_t id, void* context) override;
+  void on_writable(int32_t id) override;
+  void on_drain() override;
+  Stream* find(int32_t id) { return static_cast<Stream*>(session_.context(id)); }
+  void retire(Stream* s);
+
+  const Handler& handler_;
+  List<Stream> streams_;
+};
+
+class H2ClientExchange;
+
+class H2Client final : public H2Conn {
+ public:
+  // `on_change` is scheduled when the connection dies or takes new streams again; it may destroy this object.
+  H2Client(std::unique_ptr<net::Stream> stream, const http::H2Options& options, rt::Runnable* on_change);
+  ~H2Client();
+
+  // Errors as H2Session::submit_request.
+  Result<std::unique_ptr<ClientExchange>> start(const http::RequestHead& head, bool end);
+  bool can_start() const { return !dead_ && session_.can_open() && !session_.draining(); }
+  // It takes no new streams and will not again.
+  bool ending() const { return dead_ || goaway_; }
+  bool dead() const { return dead_; }
+  size_t open_streams() const { return session_.open_streams(); }
+  // No new streams; it ends when the last one has.
+  void drain();
+
+ private:
+  friend class H2ClientExchange;
+  rt::Task<void> run();
+  void on_response(int32_t id, http::ResponseHead&& head, bool end) override;
+  void on_interim(int32_t id, http::ResponseHead&& head) override;
+  void on_data(int32_t id, Bytes data) override;
+  void on_end(int32_t id, http::Headers* trailers) override;
+  void on_reset(int32_t id, http::H2Code code, bool by_peer) override;
+  void on_closed(int32_t id, void* context) override;
+  void on_writable(int32_t id) override;
+  void on_goaway(int32_t last_id, http::H2Code code) override;
+  void on_settings(uint32_t max_concurrent) override;
+  H2ClientExchange* find(int32_t id) { return static_cast<H2ClientExchange*>(session_.context(id)); }
+  void changed() {
+    if (on_change_) stream_->reactor().schedule(*on_change_);
+  }
+
+  rt::Runnable* on_change_;
+  bool dead_ = false;
+  bool goaway_ = false;
+  List<H2ClientExchange> exchanges_;
+  rt::Running running_;
+};
+
+}  // namespace tulle::httpio

@@ -1,0 +1,53 @@
+// Serving HTTP on a connection.
+#pragma once
+
+#include <memory>
+
+#include "libs/http/h2.h"
+#include "libs/http/limits.h"
+#include "libs/httpio/exchange.h"
+#include "libs/net/stream.h"
+
+namespace tulle::httpio {
+
+// Something that ends in order when it is asked to: connections register here, and the one who shuts down calls
+// start(). One reactor.
+class Drain {
+ public:
+  class Member : public ListNode {
+   public:
+    virtual void on_drain() = 0;
+
+   protected:
+    ~Member() = default;
+  };
+  bool started() const { return started_; }
+  void add(Member& m) { members_.push_back(m); }
+  bool empty() const { return const_cast<List<Member>&>(members_).empty(); }
+  // Tells every member once. HTTP/1: the current exchange is the last; idle connections close. HTTP/2: GOAWAY.
+  void start() {
+    started_ = true;
+    members_.for_each([](Member& m) { m.on_drain(); });
+  }
+
+ private:
+  bool started_ = false;
+  List<Member> members_;
+};
+
+struct ServeOptions {
+  http::Limits limits;
+  http::H2Options h2;
+  Duration header_timeout = 30s;  // from the first byte of a request to the end of its head; then 408 and close
+  Duration idle_timeout = 0s;     // HTTP/1: between requests; zero: none
+  Drain* drain = nullptr;         // outlives the connection
+};
+
+enum class Protocol : uint8_t { kHttp1, kHttp2 };
+
+// Serves until the connection ends, calling `handler` for each request. `initial`: bytes already read. Cancelled by
+// destroying it: handlers end with it.
+rt::Task<void> serve(std::unique_ptr<net::Stream> stream, Protocol protocol, Buffer initial, const ServeOptions& options,
+                     const Handler& handler);
+
+}  // namespace tulle::httpio
