@@ -48,8 +48,9 @@ class H1Parser {
   };
   // What an answer to the client needs. For responses status is 502.
   struct ParseError {
-    int status = 400;    // 400, 414, 431, 501, 505 or 502
-    std::string reason;  // what was wrong, without the offending text
+    int status = 400;     // 400, 414, 431, 501, 505 or 502
+    bool closed = false;  // the peer closed too early
+    std::string reason;   // what was wrong, without the offending text
     Error to_error(Side side) const;
   };
 
@@ -90,47 +91,50 @@ class H1Parser {
   enum class State : uint8_t {
     kStart, kFields, kBody, kChunkSize, kChunkData, kChunkCrlf, kTrailers, kUntilClose, kEnd, kHeld, kTunnel, kFailed,
   };
+  enum class Line : uint8_t { kLine, kMore, kTooLong, kBareLf };
+  struct HeadFacts;
 
   Event fail(int status, std::string_view reason);
-  bool take_line(Bytes& in, size_t limit, Bytes& line, bool& too_long);
+  Line take_line(Bytes& in, size_t limit, Bytes& line);
+  void drop_line();
   Event on_start(Bytes& in);
   Event on_fields(Bytes& in);
+  Event on_body(Bytes& in);
   Event on_chunk_size(Bytes& in);
   Event on_chunk_crlf(Bytes& in);
   Event on_trailers(Bytes& in);
-  Event on_body(Bytes& in);
   Event end_message();
   bool request_line(Bytes line);
   bool request_target(Bytes target);
   bool status_line(Bytes line);
-  bool field_line(Bytes line, Headers& into, uint32_t max_fields);
   bool parse_version(Bytes text, Version& version);
+  bool field_line(Bytes line, Headers& into, uint32_t max_fields);
+  static HeadFacts head_facts(const Headers& headers);
+  bool check_framing(const HeadFacts& facts, Version version);
   Event finish_request_head();
   Event finish_response_head();
-  bool check_host();
-  bool read_framing(const Headers& headers, Version version, bool& chunked, bool& has_length);
-  void begin_body();
+  void begin_body(const HeadFacts& facts);
   Headers& head_fields() { return role_ == Role::kRequest ? request_.headers : response_.headers; }
 
   Limits limits_;
   Role role_;
   State state_ = State::kStart;
   Framing framing_ = Framing::kNone;
-  bool keep_alive_ = true;
-  bool expecting_ = false;  // a response is due, to:
-  Method answers_ = Method::kOther;
+  Method answers_ = Method::kOther;  // the method that the response due answers
+  bool expecting_ = false;           // a response is due
   bool answers_upgrade_ = false;
+  bool keep_alive_ = true;
   bool hold_at_end_ = false;
-  bool failed_line_ = false;
-  bool partial_is_line_ = false;  // partial_ was handed out as a line and is dropped at the next read
-  uint32_t empty_lines_ = 0;
+  bool line_is_partial_ = false;  // the line that take_line gave lives in partial_
+  bool empty_line_seen_ = false;
+  bool chunk_cr_seen_ = false;
   uint32_t interims_ = 0;
   uint32_t block_used_ = 0;  // bytes of the head's or the trailers' lines so far
   uint32_t extensions_used_ = 0;
   uint64_t left_ = 0;  // bytes of the body or chunk still to come
   uint64_t content_length_ = 0;
   Bytes data_;
-  Buffer partial_;
+  Buffer partial_;  // the start of an unfinished line
   RequestHead request_;
   ResponseHead response_;
   Headers trailers_;

@@ -19,6 +19,18 @@ bool is_upgrade(const ResponseHead& response);
 // Upgrade stay. Transfer-Encoding and Trailer stay: the encoder decides about framing.
 void strip_hop_by_hop(Headers& headers, bool keep_upgrade = false);
 
+// Calls f(std::string_view) for each non-empty item of a comma-separated value, blanks taken off.
+template <class F>
+void for_each_token(std::string_view value, F&& f) {
+  while (!value.empty()) {
+    size_t comma = value.find(',');
+    std::string_view item = trim(value.substr(0, comma));
+    if (!item.empty()) f(item);
+    if (comma == std::string_view::npos) return;
+    value.remove_prefix(comma + 1);
+  }
+}
+
 // Whether a comma-separated field, in any of its lines, has this token (any case).
 bool has_token(const Headers& headers, HeaderId id, std::string_view token);
 

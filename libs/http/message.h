@@ -56,8 +56,15 @@ enum class HeaderId : uint8_t {
 
 // The id of a name given in lower case; kOther for one that is not well known.
 HeaderId header_id(std::string_view lower_name);
+
+inline constexpr std::string_view kHeaderNames[] = {
+    "",
+#define TULLE_X(id, name) name,
+    TULLE_HTTP_HEADERS(TULLE_X)
+#undef TULLE_X
+};
 // "" for kOther.
-std::string_view header_name(HeaderId id);
+constexpr std::string_view header_name(HeaderId id) { return kHeaderNames[static_cast<uint8_t>(id)]; }
 
 struct Header {
   HeaderId id;
@@ -69,16 +76,18 @@ struct Header {
 // Adding copies into one block; removing leaves a hole, so a message is edited in place as it passes through.
 class Headers {
  public:
-  // `name` may be of any case; `value` is stored as it is.
+  // `name` may be of any case, below 64 KiB; `value` is stored as it is. Either may be a view into this list.
   void add(std::string_view name, std::string_view value);
   void add(HeaderId id, std::string_view value);  // id ≠ kOther
-  // Replaces all fields of that name by one.
+  // Replaces all fields of that name by one, in the place of the first.
   void set(HeaderId id, std::string_view value);
   void set(std::string_view name, std::string_view value);
   // Removes all fields of that name; true if there was one.
   bool remove(HeaderId id);
   bool remove(std::string_view lower_name);
   void clear();
+  // Room for so many bytes of text, in one allocation.
+  void reserve(size_t bytes) { block_.reserve(bytes); }
 
   // The first field of that name.
   std::optional<std::string_view> get(HeaderId id) const;
@@ -115,6 +124,8 @@ class Headers {
     HeaderId id;
     bool removed;
   };
+  void append_text(std::string_view name, std::string_view value);
+  void set_entry(HeaderId id, std::string_view lower_name, std::string_view value);
   Header view(const Entry& e) const {
     std::string_view block = block_;
     return {e.id, e.id == HeaderId::kOther ? block.substr(e.name_at, e.name_size) : header_name(e.id),

@@ -1,0 +1,164 @@
+#include "libs/http/detect.h"
+
+#include <algorithm>
+
+#include "libs/http/chars.h"
+
+namespace tulle::http {
+namespace {
+
+constexpr std::string_view kPreface = "PRI * HTTP/2.0";
+constexpr size_t kMethodMax = 32;
+constexpr size_t kTargetMax = 8 * 1024;
+
+// `text` is a start of `whole`, or the other way round.
+bool agrees(std::string_view text, std::string_view whole) {
+  size_t n = std::min(text.size(), whole.size());
+  return text.substr(0, n) == whole.substr(0, n);
+}
+
+}  // namespace
+
+Detected detect(Bytes prefix) {
+  if (agrees(prefix, kPreface)) return prefix.size() >= kPreface.size() ? Detected::kHttp2 : Detected::kNeedMore;
+  if (prefix[0] == '\r') {
+    if (!agrees(prefix, "\r\n")) return Detected::kNotHttp;
+    prefix.remove_prefix(std::min<size_t>(2, prefix.size()));
+  }
+  size_t n = 0;
+  while (n < prefix.size() && token_lower(prefix[n])) ++n;
+  if (n > kMethodMax) return Detected::kNotHttp;
+  if (n == prefix.size()) return Detected::kNeedMore;
+  if (n == 0 || prefix[n] != ' ') return Detected::kNotHttp;
+  prefix.remove_prefix(n + 1);
+
+  n = std::min(prefix.find(' '), prefix.size());
+  if (!is_visible(prefix.substr(0, n))) return Detected::kNotHttp;
+  if (n > kTargetMax) return Detected::kHttp1;
+  if (n == prefix.size()) return Detected::kNeedMore;
+  if (n == 0) return Detected::kNotHttp;
+  prefix.remove_prefix(n + 1);
+
+  constexpr std::string_view kVersion = "HTTP/1.";
+  if (!agrees(prefix, kVersion)) return Detected::kNotHttp;
+  return prefix.size() >= kVersion.size() ? Detected::kHttp1 : Detected::kNeedMore;
+}
+
+namespace {
+
+constexpr uint8_t kHandshake = 22, kHello = 1;
+constexpr size_t kRecordMax = 16 * 1024;
+
+// Reads big-endian fields from the front; after a read past the end, ok is false and all reads give nothing.
+struct Reader {
+  Bytes left;
+  bool ok = true;
+
+  Bytes take(size_t n) {
+    if (!ok || left.size() < n) {
+      ok = false;
+      return {};
+    }
+    Bytes out = left.substr(0, n);
+    left.remove_prefix(n);
+    return out;
+  }
+  uint32_t number(size_t bytes) {
+    uint32_t n = 0;
+    for (char c : take(bytes)) n = n << 8 | static_cast<uint8_t>(c);
+    return n;
+  }
+  // A vector with a length of so many bytes before it.
+  Reader vector(size_t length_bytes) {
+    Bytes body = take(number(length_bytes));
+    return {body, ok};
+  }
+};
+
+bool read_server_name(Reader r, ClientHello& hello) {
+  Reader list = r.vector(2);
+  while (list.ok && !list.left.empty()) {
+    uint32_t type = list.number(1);
+    Bytes name = list.vector(2).left;
+    if (!list.ok) return false;
+    if (type != 0 || !hello.sni.empty()) continue;
+    // A name goes into logs and comparisons: only what a DNS name is made of.
+    for (char c : name)
+      if (!detail::is_alpha(c) && !is_digit(c) && c != '-' && c != '.' && c != '_') return false;
+    if (name.empty() || name.size() > 255) return false;
+    hello.sni = to_lower(name);
+  }
+  return list.ok;
+}
+
+bool read_alpn(Reader r, ClientHello& hello) {
+  Reader list = r.vector(2);
+  while (list.ok && !list.left.empty()) {
+    Bytes name = list.vector(1).left;
+    if (!list.ok || name.empty()) return false;
+    if (hello.alpn.size() < 64) hello.alpn.emplace_back(name);
+  }
+  return list.ok;
+}
+
+bool read_hello(Bytes body, ClientHello& hello) {
+  Reader r{body};
+  r.take(2 + 32);  // version, random
+  r.vector(1);     // session id
+  r.vector(2);     // cipher suites
+  r.vector(1);     // compression methods
+  if (!r.ok) return false;
+  if (r.left.empty()) return true;  // no extensions
+  Reader extensions = r.vector(2);
+  if (!r.ok || !r.left.empty()) return false;
+  while (!extensions.left.empty()) {
+    uint32_t type = extensions.number(2);
+    Reader body_of = extensions.vector(2);
+    if (!extensions.ok) return false;
+    if (type == 0 && !read_server_name(body_of, hello)) return false;
+    if (type == 16 && !read_alpn(body_of, hello)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+HelloResult parse_client_hello(Bytes prefix) {
+  using Kind = HelloResult::Kind;
+  // The handshake message may be split over records; joined only if it is.
+  std::string joined;
+  Bytes message;
+  size_t want = 4;
+  Bytes rest = prefix;
+  while (message.size() < want) {
+    bool too_large = prefix.size() >= kHelloMax;
+    if (!rest.empty() && static_cast<uint8_t>(rest[0]) != kHandshake) return {Kind::kNotTls, {}};
+    if (rest.size() >= 2 && rest[1] != 3) return {Kind::kNotTls, {}};
+    if (rest.size() < 5) return {too_large ? Kind::kNotTls : Kind::kNeedMore, {}};
+    size_t length = Reader{rest.substr(3, 2)}.number(2);
+    if (length == 0 || length > kRecordMax) return {Kind::kNotTls, {}};
+    Bytes piece = rest.substr(5, length);
+    if (message.empty()) {
+      message = piece;
+    } else {
+      if (joined.empty()) joined = message;
+      joined.append(piece);
+      message = joined;
+    }
+    if (!message.empty() && static_cast<uint8_t>(message[0]) != kHello) return {Kind::kNotTls, {}};
+    if (message.size() >= 4) {
+      want = 4 + Reader{message.substr(1, 3)}.number(3);
+      if (want > kRecordMax) return {Kind::kNotTls, {}};
+    }
+    if (message.size() >= want) break;
+    if (piece.size() < length) return {too_large ? Kind::kNotTls : Kind::kNeedMore, {}};
+    rest.remove_prefix(5 + length);
+  }
+  HelloResult result;
+  bool good = read_hello(message.substr(4, want - 4), result.hello);
+  result.kind = good ? Kind::kFound : Kind::kNotTls;
+  if (!good) result.hello = {};
+  return result;
+}
+
+}  // namespace tulle::http
