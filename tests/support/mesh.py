@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import secrets
+import signal
 import subprocess
 import textwrap
 
@@ -66,6 +67,61 @@ class Mesh:
 
     def answers(self):
         return self.tulle("get", "service", "--mesh", self.name, "-o", "json", check=False).returncode == 0
+
+    @staticmethod
+    def wait(what, condition, seconds, every=0.02):
+        return wait_until(what, condition, seconds, every)
+
+    def pod(self, name):
+        """What the mesh says of a pod, as a Kubernetes value; None while it is not known."""
+        items = self.ask("get", "pod").get("items", [])
+        return next((p for p in items if p["metadata"]["name"] == name), None)
+
+    def ready(self, name, seconds=20):
+        """Waits until the mesh calls the pod ready."""
+        process = next(p for p in reversed(self.processes.all) if p.name == name)
+
+        def is_ready():
+            if not process.running():
+                raise AssertionError(f"{name} ended with {process.popen.returncode}:\n{procs.tail(process.log(), 30)}")
+            pod = self.pod(name)
+            conditions = (pod or {}).get("status", {}).get("conditions", [])
+            return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+        return wait_until(f"{name} is ready; its log:\n{procs.tail(process.log(), 30)}", is_ready, seconds, every=0.05)
+
+    def address(self, name):
+        return self.pod(name)["status"]["podIP"]
+
+    def endpoints(self, service, port):
+        """Names of the pods that a client of service:port is sent to now."""
+        answer = self.ask("diagnostics", "endpoints", f"{service}.default.svc.cluster.local:{port}")
+        return {e["pod"].split("/")[-1].split(".")[0] for e in answer}
+
+    def edge_is_mtls(self, source, destination, seconds=10):
+        """Waits until the edge is seen, and says whether it is secured."""
+        def seen():
+            return [e for e in self.ask("edges") if e["src"].startswith(source) and e["dst"].startswith(destination)]
+        return all(e["secured"] for e in wait_until(f"an edge {source} → {destination}", seen, seconds, every=0.2))
+
+    def control_pid(self):
+        """The pid of this mesh's tulle-control."""
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"tulle-control") and any(self.name.encode() in w for w in words):
+                return int(path.parent.name)
+        raise AssertionError(f"no tulle-control of {self.name} is running")
+
+    def kill_control(self):
+        os.kill(self.control_pid(), signal.SIGKILL)
+
+    def up_again(self):
+        self.processes.all.remove(self.control)
+        self.control.stop()
+        self.up()
 
     def run(self, service, command, *words, name=None, env=None):
         """Starts a pod; `words` are further flags of `tulle run`. Does not wait until it is ready."""

@@ -1,0 +1,289 @@
+"""The walking mesh as a user meets it: up, run, a request by name over mutual TLS, seen in edges."""
+import json
+import os
+import pathlib
+import secrets
+import signal
+import socket
+import time
+
+from support.mesh import BIN, PYTHON, SUPPORT, Mesh
+
+WEIGHTED = """
+    apiVersion: v1
+    kind: Service
+    metadata: {{name: origin, namespace: default}}
+    spec:
+      selector: {{app: origin}}
+      ports: [{{name: http, port: 80, targetPort: http1}}]
+    ---
+    apiVersion: v1
+    kind: Service
+    metadata: {{name: one, namespace: default}}
+    spec:
+      selector: {{app: origin, version: one}}
+      ports: [{{name: http, port: 80, targetPort: http1}}]
+    ---
+    apiVersion: v1
+    kind: Service
+    metadata: {{name: two, namespace: default}}
+    spec:
+      selector: {{app: origin, version: two}}
+      ports: [{{name: http, port: 80, targetPort: http1}}]
+    ---
+    apiVersion: gateway.networking.k8s.io/v1
+    kind: HTTPRoute
+    metadata: {{name: origin, namespace: default}}
+    spec:
+      parentRefs: [{{group: "", kind: Service, name: origin, port: 80}}]
+      rules:
+      - backendRefs: [{{name: one, port: 80, weight: {one}}}, {{name: two, port: 80, weight: {two}}}]
+"""
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_request_by_service_name_over_mtls(mesh):
+    """`tulle up`, two `tulle run`, a curl by name from a third pod; the edge is seen, and it is mutual TLS."""
+    mesh.up()
+    mesh.origin("hello-1", "hello", ports="http1")
+    mesh.origin("hello-2", "hello", ports="http1")
+    mesh.ready("hello-1")
+    mesh.ready("hello-2")
+    code, log = mesh.curl("curl", "-H", "x-id: first", "http://hello:8080/", *["http://hello:8080/"] * 19)
+    assert code == 0 and "first hello-" in log, log
+    assert "hello-1" in log and "hello-2" in log, f"both instances should have answered:\n{log}"
+    assert mesh.edge_is_mtls("curl", "hello")
+
+
+def test_both_ways_of_a_large_body(mesh):
+    mesh.up()
+    mesh.origin("big", ports="http1", service="big")
+    mesh.ready("big")
+    size = 64 << 20
+    (mesh.folder / "body").write_bytes(os.urandom(1 << 20) * 64)
+    code, log = mesh.curl("download", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", f"http://big:8080/size/{size}", seconds=60)
+    assert (code, log.split("\n")[-1]) == (0, f"200 {size}"), log
+    code, log = mesh.curl("upload", "--data-binary", f"@{mesh.folder}/body", "http://big:8080/count", seconds=60)
+    assert code == 0 and log.endswith(str(size)), log
+
+
+def test_upgrade_and_expect_continue(mesh):
+    """A protocol upgrade becomes a tunnel; `Expect: 100-continue` is answered end to end."""
+    mesh.up()
+    mesh.origin("up", "up", ports="http1")
+    mesh.ready("up")
+    script = ("import socket; s = socket.create_connection(('up', 8080), 5); "
+              "s.sendall(b'GET / HTTP/1.1\\r\\nHost: up\\r\\nConnection: upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n'); "
+              "head = b''\n"
+              "while b'\\r\\n\\r\\n' not in head: head += s.recv(1)\n"
+              "assert head.startswith(b'HTTP/1.1 101 '), head\n"
+              "s.sendall(b'ping'); got = s.recv(4); print('tunnel', got)")
+    pod = mesh.run("upgrade", [PYTHON, "-c", script])
+    assert pod.wait(30) == 0 and "tunnel b'ping'" in pod.log(), pod.log()
+    code, log = mesh.curl("expect", "-v", "-H", "Expect: 100-continue", "-d", "hello", "http://up:8080/count")
+    assert code == 0 and "100 Continue" in log and log.endswith("5"), log
+
+
+def test_a_name_resolves_before_its_pods_exist(mesh):
+    mesh.manifest("later.yaml", """
+        apiVersion: v1
+        kind: Service
+        metadata: {name: later, namespace: default}
+        spec:
+          selector: {app: later}
+          ports: [{name: http, port: 80, targetPort: http1}]
+    """)
+    mesh.up()
+    pod = mesh.run("resolve", ["getent", "ahostsv4", "later"])
+    assert pod.wait(20) == 0 and "127." in pod.log(), pod.log()
+    before = pod.log().split()[0]
+    mesh.origin("later-1", "later", "--label", "app=later", ports="http1")
+    mesh.ready("later-1")
+    code, log = mesh.curl("curl", f"http://{before}/", "-H", "x-id: by-address")
+    assert code == 0 and "by-address later-1" in log, log
+    code, log = mesh.curl("curl-fqdn", "http://later.default.svc.cluster.local/", "-H", "x-id: by-name")
+    assert code == 0 and "by-name later-1" in log, log
+
+
+def test_a_weight_moves_traffic_within_a_second(mesh):
+    mesh.manifest("routes.yaml", WEIGHTED.format(one=1, two=0))
+    mesh.up()
+    for version in ("one", "two"):
+        mesh.origin(version, "origin", "--label", "app=origin", "--label", f"version={version}", ports="http1")
+        mesh.ready(version)
+    out = mesh.folder / "client.jsonl"
+    mesh.run("client", [PYTHON, SUPPORT / "client.py", "--out", out, "--rate", 100, "--http1", "origin:80"])
+    mesh.wait("200 answers", lambda: len(read(out)) >= 200, 20)
+    assert {r.get("instance") for r in read(out)} == {"one"}, f"weight 1 to 0: {[r for r in read(out) if r.get('instance') != 'one'][:3]}"
+    changed = time.time()
+    mesh.manifest("routes.yaml", WEIGHTED.format(one=0, two=1))
+    mesh.wait("traffic moves", lambda: any(r["t"] > changed + 1.5 for r in read(out)), 10)
+    late = [r for r in read(out) if r["t"] > changed + 1]
+    assert late and {r.get("instance") for r in late} == {"two"}, f"more than 1 s after the change: {late[:3]}"
+    assert all(r["ok"] for r in read(out))
+
+
+def test_a_bad_manifest_keeps_the_last_good_version(mesh):
+    mesh.manifest("routes.yaml", WEIGHTED.format(one=1, two=0))
+    mesh.up()
+    mesh.origin("one", "origin", "--label", "app=origin", "--label", "version=one", ports="http1")
+    mesh.ready("one")
+    bad = mesh.manifest("routes.yaml", WEIGHTED.format(one=1, two=0) + "\n    ---\n    kind: [unclosed\n")
+    done = mesh.tulle("validate", bad, check=False)
+    assert done.returncode != 0 and "routes.yaml" in done.stdout + done.stderr, done
+    code, log = mesh.curl("curl", "http://origin/", "-H", "x-id: still")
+    assert code == 0 and "still one" in log, log
+
+
+def test_who_may_talk_to_whom(mesh):
+    """By default only the mesh's own workloads; a Server opens one port to everybody."""
+    mesh.manifest("policy.yaml", """
+        apiVersion: policy.linkerd.io/v1beta3
+        kind: Server
+        metadata: {name: open, namespace: default}
+        spec:
+          podSelector: {matchLabels: {app: open}}
+          port: http1
+          proxyProtocol: HTTP/1
+          accessPolicy: all-unauthenticated
+    """)
+    mesh.up("--default-inbound-policy", "all-authenticated")
+    mesh.origin("open", "open", "--label", "app=open", ports="http1")
+    mesh.origin("closed", "closed", "--label", "app=closed", ports="http1 tcp")
+    for name in ("open", "closed"):
+        mesh.ready(name)
+    assert plain(mesh.address("open"), 8080).startswith(b"HTTP/1.1 200 "), "an open port answers in plain"
+    assert not plain(mesh.address("closed"), 8080).startswith(b"HTTP/1.1 200 "), "a closed port must refuse plain HTTP"
+    assert b"ok" not in plain(mesh.address("closed"), 8083, b"probe\n"), "a closed port must refuse plain TCP"
+    code, log = mesh.curl("curl", "http://closed:8080/", "-H", "x-id: meshed")
+    assert code == 0 and "meshed closed" in log, log
+    served = (mesh.folder / "origin.ids").read_text()
+    assert "probe" not in served and served.count("plain") == 1, served
+
+
+def plain(address, port, data=b"GET / HTTP/1.1\r\nHost: x\r\nx-id: plain\r\nConnection: close\r\n\r\n"):
+    """What an unmeshed client on the host gets."""
+    try:
+        with socket.create_connection((address, port), 5) as connection:
+            connection.sendall(data)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+            return answer
+    except OSError:
+        return b""
+
+
+def test_a_server_that_speaks_first(mesh):
+    """Nothing says so, no port list has it, and its greeting arrives all the same, at once."""
+    mesh.up()
+    greeter = ("import socket; s = socket.create_server(('0.0.0.0', 1430))\n"
+               "while True: c, _ = s.accept(); c.sendall(b'* OK hello\\r\\n'); c.recv(1); c.close()")
+    mesh.run("greeter", [PYTHON, "-c", greeter], "--port", "imap=1430")
+    mesh.ready("greeter")
+    client = ("import socket, time\n"
+              "for _ in range(5):\n"
+              " t = time.monotonic(); s = socket.create_connection(('greeter', 1430), 5); g = s.recv(100)\n"
+              " print('greeted', g, round((time.monotonic() - t) * 1000, 1)); s.sendall(b'x'); s.close()")
+    pod = mesh.run("client", [PYTHON, "-c", client])
+    assert pod.wait(30) == 0, pod.log()
+    times = [float(line.split()[-1]) for line in pod.log().splitlines() if line.startswith("greeted b'* OK hello")]
+    assert len(times) == 5 and sorted(times)[2] < 30, pod.log()
+
+
+def test_exit_code_signals_and_output_pass_through(mesh):
+    mesh.up()
+    pod = mesh.run("fails", ["sh", "-c", "echo out; echo err >&2; exit 7"])
+    assert pod.wait(20) == 7 and "out" in pod.log() and "err" in pod.log(), pod.log()
+    pod = mesh.run("trap", ["sh", "-c", "trap 'echo got it; exit 5' TERM; echo waiting; while :; do sleep 0.1; done"])
+    mesh.wait("the program waits", lambda: "waiting" in pod.log(), 20)
+    pod.signal(signal.SIGTERM)
+    assert pod.wait(20) == 5 and "got it" in pod.log(), pod.log()
+
+
+def mine(name):
+    """Processes whose command line names the mesh."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if name.encode() in words and int(path.parent.name) != os.getpid():
+            found.append((int(path.parent.name), b" ".join(words).decode()))
+    return found
+
+
+def test_nothing_is_left_behind(mesh):
+    """After a kill of `tulle run` its application and proxy are gone; after `down` so is everything else."""
+    mesh.up()
+    mark = "3" + secrets.token_hex(3)
+    pod = mesh.run("sleeper", ["sh", "-c", f"echo started; sleep 1000; true {mark}"])
+    mesh.wait("the application runs", lambda: "started" in pod.log(), 20)
+    pod.popen.kill()
+    pod.popen.wait()
+    mesh.wait("the pod's processes are gone", lambda: not [p for p in mine(mesh.name) if "sleeper" in p[1]] and not marked(mark), 10)
+    mesh.stop()
+    mesh.wait(f"no process of the mesh is left: {mine(mesh.name)}", lambda: not mine(mesh.name), 10)
+    runtime = [pathlib.Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "tulle" / mesh.name,
+               pathlib.Path(f"/tmp/tulle-{os.getuid()}") / mesh.name]
+    assert not [p for p in runtime if p.exists()]
+
+
+def marked(mark):
+    return [p for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in safe_read(p)]
+
+
+def safe_read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_two_meshes_side_by_side(mesh, tmp_path_factory):
+    mesh.up()
+    mesh.origin("a", "same", ports="http1")
+    with Mesh(tmp_path_factory.mktemp("second")) as other:
+        other.up()
+        other.origin("b", "same", ports="http1")
+        mesh.ready("a")
+        other.ready("b")
+        for one, wanted in ((mesh, "a"), (other, "b")):
+            code, log = one.curl("curl", "http://same:8080/", "-H", "x-id: which")
+            assert code == 0 and f"which {wanted}" in log, log
+
+
+def test_expose_and_host(mesh):
+    """From the host into a pod, and from a pod to a port of the host's own loopback."""
+    mesh.up()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        exposed = free.getsockname()[1]
+        free.close()
+        mesh.origin("inside", "inside", "--expose", f"127.0.0.1:{exposed}:8080", ports="http1")
+        mesh.ready("inside")
+        assert plain("127.0.0.1", exposed).startswith(b"HTTP/1.1 200 ")
+        port = server.getsockname()[1]
+        script = f"import socket; s = socket.create_connection(('host', {port}), 5); s.sendall(b'from a pod'); s.close()"
+        pod = mesh.run("outgoing", [PYTHON, "-c", script], "--host", str(port))
+        server.settimeout(20)
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(10)
+            assert connection.recv(100) == b"from a pod"
+        assert pod.wait(20) == 0, pod.log()
+
+
+def test_the_command_line_helps(mesh):
+    assert "run" in mesh.tulle("--help").stdout
+    assert mesh.tulle("version").stdout.strip()
+    assert mesh.tulle("nonsense", check=False).returncode != 0
+    for command in ("up", "down", "run", "validate", "get", "stat", "edges", "check", "diagnostics"):
+        assert mesh.tulle(command, "--help").stdout.strip(), f"tulle {command} --help says nothing"
+    checked = mesh.tulle("check", check=False)
+    assert "user namespaces" in (checked.stdout + checked.stderr).lower()
+    assert BIN.joinpath("tulle-proxy").exists()
