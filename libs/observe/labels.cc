@@ -1,7 +1,7 @@
 #include "libs/observe/labels.h"
 
 #include "libs/base/strings.h"
-#include "libs/observe/utf8.h"
+#include "libs/base/utf8.h"
 
 namespace tulle::observe {
 

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "libs/observe/utf8.h"
-
 namespace tulle::observe {
 namespace {
 
@@ -48,16 +46,6 @@ TEST(Labels, ResourcesAndTls) {
             "parent_group=\"core\",parent_kind=\"Service\",parent_namespace=\"default\",parent_name=\"api\","
             "parent_port=\"80\",parent_section_name=\"\",route_group=\"core\",route_kind=\"default\","
             "route_namespace=\"\",route_name=\"http\",tls=\"opaque\",sni=\"a.example\",tls=\"disabled\"");
-}
-
-TEST(Utf8, SizesAndRefusals) {
-  EXPECT_EQ(utf8_size("a"), 1u);
-  EXPECT_EQ(utf8_size("ü"), 2u);
-  EXPECT_EQ(utf8_size("√"), 3u);
-  EXPECT_EQ(utf8_size("😀"), 4u);
-  for (std::string_view bad : {"", "\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-                               "\xf4\x90\x80\x80", "\xf5\x80\x80\x80"})
-    EXPECT_EQ(utf8_size(bad), 0u);
 }
 
 }  // namespace

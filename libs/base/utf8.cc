@@ -1,6 +1,6 @@
-#include "libs/observe/utf8.h"
+#include "libs/base/utf8.h"
 
-namespace tulle::observe {
+namespace tulle {
 
 size_t utf8_size(std::string_view text) {
   if (text.empty()) return 0;
@@ -22,4 +22,4 @@ size_t utf8_size(std::string_view text) {
   return size;
 }
 
-}  // namespace tulle::observe
+}  // namespace tulle
