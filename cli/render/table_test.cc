@@ -73,8 +73,7 @@ TEST(Table, FitsTheTerminal) {
              number_cell(1, "1.0rps")}};
   EXPECT_EQ(table_text(t, {.width = 40}),
             "NAME   IDENTITY                      RPS\n"
-            "api    api.default.serviceaccou…  1.0rps\n" +
-                std::string());
+            "api    api.default.serviceacco…   1.0rps\n");
   for (size_t width = 1; width < 40; ++width) {
     std::string text = table_text(t, {.width = width});
     EXPECT_LE(text_width(text.substr(0, text.find('\n'))), width) << text;
