@@ -27,18 +27,18 @@ struct TlsIdentity {
 
 enum class ProtocolHint : uint8_t { kNone, kH2, kOpaque };
 
+struct Http2KeepAlive {
+  std::optional<Duration> interval;
+  std::optional<Duration> timeout;
+  bool while_idle = false;
+  bool operator==(const Http2KeepAlive&) const = default;
+};
 struct Http2Params {
-  struct KeepAlive {
-    std::optional<Duration> interval;
-    std::optional<Duration> timeout;
-    bool while_idle = false;
-    bool operator==(const KeepAlive&) const = default;
-  };
   // 0: not said.
   uint32_t connection_window = 0;
   uint32_t stream_window = 0;
   bool adaptive_window = false;
-  std::optional<KeepAlive> keep_alive;
+  std::optional<Http2KeepAlive> keep_alive;
   uint32_t max_concurrent_reset_streams = 0;
   uint32_t max_frame_size = 0;
   uint32_t max_send_buffer = 0;

@@ -44,17 +44,17 @@ struct FailureAccrual {
   bool operator==(const FailureAccrual&) const = default;
 };
 
+struct LoadPenalty {
+  Duration penalty = 5s;
+  Duration max_retry_after = 300s;
+  Duration decay = 10s;
+  bool operator==(const LoadPenalty&) const = default;
+};
 // The load estimate of a balancer. With `penalty`, failing endpoints count as at least that slow.
 struct LoadEstimate {
-  struct Penalty {
-    Duration penalty = 5s;
-    Duration max_retry_after = 300s;
-    Duration decay = 10s;
-    bool operator==(const Penalty&) const = default;
-  };
   Duration default_rtt = 30ms;
   Duration decay = 10s;
-  std::optional<Penalty> penalty;
+  std::optional<LoadPenalty> penalty;
   bool operator==(const LoadEstimate&) const = default;
 };
 // Power of two choices over the endpoints that Destination.Get gives for `path` ("name:port").
