@@ -24,6 +24,7 @@ namespace tulle::cli {
 namespace {
 
 constexpr size_t kMaxMessage = 4096;
+constexpr size_t kMaxFds = kMaxHostPorts + 2;
 
 // What real root's programs need to serve, switch user and own files; nothing that reaches the pod's network rules,
 // mounts or other processes.
@@ -55,8 +56,8 @@ class Init {
   }
 
  private:
-  void report(Event event, std::string_view payload, int fd0 = -1, int fd1 = -1) {
-    if (!send_message(socket_, static_cast<uint8_t>(event), payload, fd0, fd1)) _exit(1);
+  void report(Event event, std::string_view payload, const std::vector<int>& fds = {}) {
+    if (!send_message(socket_, static_cast<uint8_t>(event), payload, fds)) _exit(1);
   }
   void report(Event event, Step step, const Error& e) {
     report(event, cat(static_cast<char>(step), static_cast<char>(e.code), with_int(e.sys),
@@ -75,8 +76,8 @@ class Init {
   void wait_for(Order order) {
     while (true) {
       auto message = receive_message(socket_);
-      if (!message || !*message) _exit(1);
-      if ((*message)->type == static_cast<uint8_t>(order)) return;
+      if (!message) _exit(1);
+      if (message->type == static_cast<uint8_t>(order)) return;
     }
   }
 
@@ -85,13 +86,16 @@ class Init {
     need(Step::kFiles, mount_name_resolution(spec_.resolv_conf, resolv_by_environment_));
     like(Step::kProc, mount_proc());
     need(Step::kNetwork, bring_loopback_up());
-    need(Step::kRules, load_redirect_rules());
+    auto hosts = listen_for_host(spec_.host_ports);
+    if (!hosts) need(Step::kNetwork, fail(std::move(hosts).error()));
+    need(Step::kRules, load_redirect_rules(*hosts));
     need(Step::kPorts, allow_low_ports());
     like(Step::kPorts, shorten_conntrack_time_wait());
-    // By thread, not by "self": where /proc could not be mounted afresh, both still name this process.
     Fd user(::open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC)), net(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
     if (!user || !net) need(Step::kNetwork, fail(sys_error("opening the pod's namespaces", errno)));
-    report(Event::kReady, "", user.get(), net.get());
+    std::vector<int> fds{user.get(), net.get()};
+    for (const HostPort& h : *hosts) fds.push_back(h.listener.get());
+    report(Event::kReady, "", fds);
   }
 
   void start() {
@@ -175,9 +179,19 @@ class Init {
 
   void obey() {
     auto message = receive_message(socket_);
-    if (!message || !*message) _exit(1);
-    if ((*message)->type == static_cast<uint8_t>(Order::kSignal) && (*message)->payload.size() == 1)
-      ::kill(app_, static_cast<unsigned char>((*message)->payload[0]));
+    if (!message) _exit(1);
+    switch (static_cast<Order>(message->type)) {
+      case Order::kSignal:
+        if (message->payload.size() == 1) ::kill(app_, static_cast<unsigned char>(message->payload[0]));
+        break;
+      case Order::kSocket: {
+        Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        if (fd) report(Event::kSocket, "", {fd.get()});
+        else report(Event::kSocket, with_int(errno));
+        break;
+      }
+      default: break;
+    }
   }
 
   const InitSpec& spec_;
@@ -189,21 +203,21 @@ class Init {
 
 }  // namespace
 
-Result<> send_message(int socket, uint8_t type, std::string_view payload, int fd0, int fd1) {
+Result<> send_message(int socket, uint8_t type, std::string_view payload, const std::vector<int>& fds) {
   iovec parts[2] = {{&type, 1}, {const_cast<char*>(payload.data()), payload.size()}};
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))] = {};
   msghdr m{};
   m.msg_iov = parts;
   m.msg_iovlen = 2;
-  if (fd0 >= 0) {
-    int fds[2] = {fd0, fd1};
+  if (!fds.empty() && fds.size() <= kMaxFds) {
+    const size_t size = fds.size() * sizeof(int);
     m.msg_control = control;
-    m.msg_controllen = sizeof control;
+    m.msg_controllen = CMSG_SPACE(size);
     cmsghdr* c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof fds);
-    std::memcpy(CMSG_DATA(c), fds, sizeof fds);
+    c->cmsg_len = CMSG_LEN(size);
+    std::memcpy(CMSG_DATA(c), fds.data(), size);
   }
   while (::sendmsg(socket, &m, MSG_NOSIGNAL) < 0) {
     if (errno != EINTR) return fail(sys_error("message to or from the pod's init", errno));
@@ -211,31 +225,32 @@ Result<> send_message(int socket, uint8_t type, std::string_view payload, int fd
   return {};
 }
 
-Result<std::optional<InitMessage>> receive_message(int socket) {
+Result<InitMessage> receive_message(int socket, bool wait) {
   char bytes[kMaxMessage];
   iovec part{bytes, sizeof bytes};
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
   msghdr m{};
   m.msg_iov = &part;
   m.msg_iovlen = 1;
   m.msg_control = control;
   m.msg_controllen = sizeof control;
   ssize_t n;
-  while ((n = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  while ((n = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT))) < 0 && errno == EINTR) {
   }
+  if (n < 0 && errno == EAGAIN) return fail(Code::kUnavailable, "no message from the pod's init");
   if (n < 0 && errno != ECONNRESET) return fail(sys_error("message to or from the pod's init", errno));
-  if (n <= 0) return std::optional<InitMessage>();
+  if (n <= 0) return fail(Code::kClosed, "the pod's init is gone");
   InitMessage message;
   message.type = static_cast<uint8_t>(bytes[0]);
   message.payload.assign(bytes + 1, static_cast<size_t>(n - 1));
   cmsghdr* c = CMSG_FIRSTHDR(&m);
-  if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(2 * sizeof(int))) {
-    int fds[2];
-    std::memcpy(fds, CMSG_DATA(c), sizeof fds);
-    message.fds[0] = Fd(fds[0]);
-    message.fds[1] = Fd(fds[1]);
+  if (c && c->cmsg_type == SCM_RIGHTS) {
+    int fds[kMaxFds];
+    const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    std::memcpy(fds, CMSG_DATA(c), count * sizeof(int));
+    for (size_t i = 0; i < count; ++i) message.fds.emplace_back(fds[i]);
   }
-  return std::optional<InitMessage>(std::move(message));
+  return message;
 }
 
 void run_init(const InitSpec& spec, int socket) {

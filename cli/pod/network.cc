@@ -1,9 +1,11 @@
 #include "cli/pod/network.h"
 
+#include <arpa/inet.h>
 #include <linux/capability.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -67,7 +69,28 @@ Result<> bring_loopback_up() {
   return rtnetlink(&request, sizeof request, "local route");
 }
 
-std::string redirect_rules() {
+Result<std::vector<HostPort>> listen_for_host(const std::vector<uint16_t>& ports) {
+  std::vector<HostPort> out;
+  for (uint16_t port : ports) {
+    Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    ::inet_pton(AF_INET, kHostAddress.data(), &at.sin_addr);
+    socklen_t size = sizeof at;
+    auto* address = reinterpret_cast<sockaddr*>(&at);
+    if (!fd || ::bind(fd.get(), address, size) != 0 || ::listen(fd.get(), 128) != 0 ||
+        ::getsockname(fd.get(), address, &size) != 0)
+      return fail(sys_error(cat("listening for port ", port, " of the host"), errno));
+    out.push_back({port, ntohs(at.sin_port), std::move(fd)});
+  }
+  return out;
+}
+
+std::string redirect_rules(const std::vector<HostPort>& host_ports) {
+  std::string hosts;
+  for (const HostPort& h : host_ports)
+    append(hosts, "    ip daddr ", kHostAddress, " tcp dport ", h.port, " dnat to ", kHostAddress, ":", h.listener_port,
+           "\n");
   // What others said to the application goes back by the conntrack entry of its connection; only first packets pass
   // the nat chain. Refusing where packets come in (all do, at once) gives the sender ECONNREFUSED; where they go out it
   // would be EPERM. ICMP errors must pass: they are how a refusal is told.
@@ -75,7 +98,8 @@ std::string redirect_rules() {
 table ip tulle {
   chain outbound {
     type nat hook output priority -100; policy accept;
-    tcp dport 53 return
+)",
+             hosts, R"(    tcp dport 53 return
     ip daddr 127.64.0.0/10 meta l4proto tcp redirect to :)",
              kOutboundPort, R"(
     ip daddr != 127.0.0.0/8 meta l4proto tcp redirect to :)",
@@ -93,10 +117,10 @@ table ip tulle {
 )");
 }
 
-Result<> load_redirect_rules() {
+Result<> load_redirect_rules(const std::vector<HostPort>& host_ports) {
   std::string nft = find_program("nft");
   if (nft.empty()) return fail(Code::kNotFound, "there is no program nft");
-  return run_program({nft, "-f", "-"}, redirect_rules(), cap(CAP_NET_ADMIN));
+  return run_program({nft, "-f", "-"}, redirect_rules(host_ports), cap(CAP_NET_ADMIN));
 }
 
 Result<> allow_low_ports() { return write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"); }

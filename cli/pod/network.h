@@ -4,7 +4,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "libs/base/fd.h"
 #include "libs/base/result.h"
 
 namespace tulle::cli {
@@ -16,11 +19,22 @@ inline constexpr uint16_t kOutboundPort = 4140;
 // can leave and each can be answered here.
 Result<> bring_loopback_up();
 
+// What the name `host` means in a pod: ports of the host's own loopback that the pod was given.
+inline constexpr std::string_view kHostAddress = "127.0.0.2";
+
+// A port of the host that the pod may reach at kHostAddress, and the listener in the pod at which it arrives.
+struct HostPort {
+  uint16_t port = 0;
+  uint16_t listener_port = 0;  // chosen by the kernel, so that the application may use `port` itself
+  Fd listener;
+};
+Result<std::vector<HostPort>> listen_for_host(const std::vector<uint16_t>& ports);
+
 // The nftables rules: TCP to 127.64.0.0/10 and to everything outside 127.0.0.0/8 goes to kOutboundPort, but for port
 // 53, which the proxy answers; other UDP and pings to the same places are refused instead of looping back.
-std::string redirect_rules();
+std::string redirect_rules(const std::vector<HostPort>& host_ports);
 // Loads them with the `nft` program. Error kNotFound: there is no such program.
-Result<> load_redirect_rules();
+Result<> load_redirect_rules(const std::vector<HostPort>& host_ports);
 
 // Any port may be bound without privilege.
 Result<> allow_low_ports();

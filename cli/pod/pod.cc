@@ -43,6 +43,21 @@ SetupError setup_error(std::string_view payload) {
   return setup_error(static_cast<Step>(payload[0]), std::move(e));
 }
 
+// Nothing for a message that is no event.
+std::optional<PodEvent> event_of(Result<InitMessage> message) {
+  if (!message) return PodEvent{PodEvent::kGone, 0, Fd()};
+  const int value = int_of(message->payload);
+  switch (static_cast<Event>(message->type)) {
+    case Event::kStarted: return PodEvent{PodEvent::kStarted, 0, Fd()};
+    case Event::kNotStarted: return PodEvent{PodEvent::kNotStarted, value, Fd()};
+    case Event::kExited: return PodEvent{PodEvent::kExited, value, Fd()};
+    case Event::kSocket:
+      if (message->fds.empty()) return PodEvent{PodEvent::kSocket, value ? value : EMFILE, Fd()};
+      return PodEvent{PodEvent::kSocket, 0, std::move(message->fds[0])};
+    default: return std::nullopt;
+  }
+}
+
 // Runs in the proxy's new process.
 [[noreturn]] void exec_proxy(const ProxySpec& spec, int user_ns, int net_ns, pid_t parent) {
   auto die = [&](const char* what) {
@@ -104,7 +119,7 @@ std::expected<Pod, SetupError> Pod::create(const PodSpec& spec) {
   Pod pod;
   pod.init_socket_ = Fd(pair[0]);
   Fd theirs(pair[1]);
-  InitSpec init{spec.command, spec.environment, spec.directory, spec.resolv_conf, ::geteuid() == 0};
+  InitSpec init{spec.command, spec.environment, spec.directory, spec.resolv_conf, spec.host_ports, ::geteuid() == 0};
 
   // The plain system call: all the namespaces at once, the others owned by the new user namespace.
   constexpr unsigned long kFlags = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | SIGCHLD;
@@ -127,14 +142,15 @@ std::optional<SetupError> Pod::set_up() {
   while (true) {
     auto message = receive_message(init_socket_.get());
     if (!message) return setup_error(Step::kUserNamespace, std::move(message).error());
-    if (!*message) return setup_error(Step::kUserNamespace, Error(Code::kInternal, "the pod's init ended"));
-    switch (static_cast<Event>((*message)->type)) {
-      case Event::kWarning: warnings_.push_back(setup_error((*message)->payload)); break;
-      case Event::kFailed: return setup_error((*message)->payload);
+    switch (static_cast<Event>(message->type)) {
+      case Event::kWarning: warnings_.push_back(setup_error(message->payload)); break;
+      case Event::kFailed: return setup_error(message->payload);
       case Event::kReady:
-        user_ns_ = std::move((*message)->fds[0]);
-        net_ns_ = std::move((*message)->fds[1]);
-        if (!net_ns_) return setup_error(Step::kNetwork, Error(Code::kInternal, "init sent no namespace"));
+        if (message->fds.size() < 2)
+          return setup_error(Step::kNetwork, Error(Code::kExhausted, "no descriptors left (see ulimit -n)"));
+        user_ns_ = std::move(message->fds[0]);
+        net_ns_ = std::move(message->fds[1]);
+        for (size_t i = 2; i < message->fds.size(); ++i) host_listeners_.push_back(std::move(message->fds[i]));
         return std::nullopt;
       default: break;
     }
@@ -148,6 +164,7 @@ void Pod::swap(Pod& o) noexcept {
   std::swap(user_ns_, o.user_ns_);
   std::swap(net_ns_, o.net_ns_);
   std::swap(proxy_fd_, o.proxy_fd_);
+  std::swap(host_listeners_, o.host_listeners_);
   std::swap(warnings_, o.warnings_);
 }
 
@@ -197,16 +214,19 @@ void Pod::kill_application() {
   init_pid_ = -1;
 }
 
-Result<PodEvent> Pod::next_event() {
+Result<> Pod::ask_socket() { return send_message(init_socket_.get(), static_cast<uint8_t>(Order::kSocket), ""); }
+
+PodEvent Pod::next_event() {
   while (true) {
-    TULLE_TRY(auto message, receive_message(init_socket_.get()));
-    if (!message) return PodEvent{PodEvent::kGone, 0};
-    switch (static_cast<Event>(message->type)) {
-      case Event::kStarted: return PodEvent{PodEvent::kStarted, 0};
-      case Event::kNotStarted: return PodEvent{PodEvent::kNotStarted, int_of(message->payload)};
-      case Event::kExited: return PodEvent{PodEvent::kExited, int_of(message->payload)};
-      default: break;
-    }
+    if (auto e = event_of(receive_message(init_socket_.get(), true))) return std::move(*e);
+  }
+}
+
+std::optional<PodEvent> Pod::poll_event() {
+  while (true) {
+    auto message = receive_message(init_socket_.get(), false);
+    if (!message && message.error().code == Code::kUnavailable) return std::nullopt;
+    if (auto e = event_of(std::move(message))) return e;
   }
 }
 

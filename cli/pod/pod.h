@@ -24,6 +24,7 @@ struct PodSpec {
   std::string directory;                 // of the application; empty: the caller's
   // For the names of a mesh; see default_resolv_conf().
   std::string resolv_conf;
+  std::vector<uint16_t> host_ports;  // at most kMaxHostPorts; see Pod::host_listeners()
 };
 
 struct ProxySpec {
@@ -38,8 +39,15 @@ std::string default_resolv_conf(std::string_view ns);
 
 // What happened in the pod's namespaces.
 struct PodEvent {
-  enum Kind { kStarted, kNotStarted, kExited, kGone } kind = kGone;  // kGone: init died without a word
-  int value = 0;                                                     // kNotStarted: errno of exec; kExited: wait status
+  enum Kind {
+    kStarted,
+    kNotStarted,  // value: errno of exec
+    kExited,      // value: wait status
+    kSocket,      // answer to ask_socket(); value: errno where there is none
+    kGone,        // init died without a word
+  } kind = kGone;
+  int value = 0;
+  Fd socket;
 };
 
 // Why a pod could not be made.
@@ -80,7 +88,14 @@ class Pod {
   // Readable when next_event() has something.
   int event_fd() const { return init_socket_.get(); }
   // Blocks until there is one. After kNotStarted, kExited and kGone no other follows.
-  Result<PodEvent> next_event();
+  PodEvent next_event();
+  // The same without waiting.
+  std::optional<PodEvent> poll_event();
+  // Asks for an unconnected TCP socket of the pod; event kSocket follows, in order. Only once the application was
+  // started.
+  Result<> ask_socket();
+  // For each of PodSpec::host_ports, in order: a listener in the pod at which connections to `host` arrive.
+  const std::vector<Fd>& host_listeners() const { return host_listeners_; }
   // Readable when the proxy has ended; -1 when none was started.
   int proxy_fd() const { return proxy_fd_.get(); }
   // The proxy's wait status when it has ended.
@@ -103,6 +118,7 @@ class Pod {
   Fd user_ns_;
   Fd net_ns_;
   Fd proxy_fd_;
+  std::vector<Fd> host_listeners_;
   std::vector<SetupError> warnings_;
 };
 

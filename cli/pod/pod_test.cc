@@ -80,11 +80,7 @@ class PodTest : public ::testing::Test {
     return pod;
   }
 
-  PodEvent event(Pod& pod) {
-    auto e = pod.next_event();
-    EXPECT_TRUE(e) << e.error().reason;
-    return e.value_or(PodEvent{});
-  }
+  PodEvent event(Pod& pod) { return pod.next_event(); }
 
   // Starts the application and gives its exit status as a shell would.
   int run(Pod& pod) {
@@ -234,6 +230,54 @@ TEST_F(PodTest, TheProxyReachesTheApplicationFromTheHostsNetwork) {
     for (ssize_t n; (n = ::read(c.get(), bytes, sizeof bytes)) > 0;) got.append(bytes, static_cast<size_t>(n));
     ASSERT_EQ(got, "from the pod");
   }
+}
+
+TEST_F(PodTest, InitGivesSocketsOfThePod) {
+  Pod pod = create(spec(kServe));
+  EXPECT_FALSE(pod.poll_event());
+  ASSERT_TRUE(pod.start_application());
+  EXPECT_EQ(event(pod).kind, PodEvent::kStarted);
+  ASSERT_TRUE(wait_for_file(file("up")));
+  ASSERT_TRUE(pod.ask_socket());
+  PodEvent e = event(pod);
+  ASSERT_EQ(e.kind, PodEvent::kSocket);
+  ASSERT_TRUE(e.socket);
+  sockaddr_in app{};
+  app.sin_family = AF_INET;
+  app.sin_port = htons(80);
+  app.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ::connect(e.socket.get(), reinterpret_cast<sockaddr*>(&app), sizeof app);
+  pollfd up{e.socket.get(), POLLOUT, 0};
+  ASSERT_EQ(::poll(&up, 1, 5000), 1);
+  ASSERT_EQ(::write(e.socket.get(), "x", 1), 1);
+  up.events = POLLIN;
+  ASSERT_EQ(::poll(&up, 1, 5000), 1);
+  char bytes[20];
+  EXPECT_EQ(::read(e.socket.get(), bytes, sizeof bytes), 12);
+}
+
+TEST_F(PodTest, APortOfTheHostArrivesAtAListener) {
+  PodSpec s = spec(R"(exec python3 -c '
+import socket
+taken = socket.create_server(("0.0.0.0", 5432))
+print(socket.create_connection(("127.0.0.2", 5432), 5).makefile().readline())
+try:
+    socket.create_connection(("127.0.0.2", 5433), 5)
+except OSError as e:
+    print(e.strerror)
+' > $DIR/out)");
+  s.host_ports = {5432, 6000};
+  Pod pod = create(s);
+  ASSERT_EQ(pod.host_listeners().size(), 2u);
+  ASSERT_TRUE(pod.start_application());
+  pollfd wait{pod.host_listeners()[0].get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&wait, 1, 5000), 1);
+  Fd c(::accept4(wait.fd, nullptr, nullptr, SOCK_CLOEXEC));
+  ASSERT_EQ(::write(c.get(), "hello", 5), 5);
+  c.reset();
+  EXPECT_EQ(event(pod).kind, PodEvent::kStarted);
+  EXPECT_EQ(event(pod).kind, PodEvent::kExited);
+  EXPECT_EQ(read_small_file(file("out")), "hello\nConnection refused\n");
 }
 
 TEST_F(PodTest, TheProxyKeepsNoPower) {
