@@ -1,0 +1,59 @@
+// ControlClient: an HTTP/2 client for one control-plane service, found by name, verified by identity, reconnecting.
+// On the control thread.
+//
+// A new connection is made when a call needs one. After a failed or short-lived one the next attempt waits (doubling,
+// with jitter), so callers may simply call again. Names are resolved for each connection: SRV first, then A and AAAA.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "libs/httpio/client.h"
+#include "libs/net/resolver.h"
+#include "libs/observe/metrics.h"
+#include "libs/tls/context.h"
+#include "proxy/config/config.h"
+
+namespace tulle::proxy {
+
+struct ControlClientOptions {
+  Duration connect_timeout = 1s;  // TCP and TLS, for each address
+  Backoff backoff;
+  net::SocketOptions socket;
+  http::H2Options h2;
+};
+// What Linkerd uses: the inbound settings for a loopback address, the outbound ones for others. To a loopback address
+// the delay is at most a second, so that the mesh of one machine is whole again soon after its control plane is.
+ControlClientOptions control_client_options(const Config& config, const ControlAddr& addr);
+
+class ControlClient {
+ public:
+  // The context to make a connection with, asked for each time.
+  using ContextSource = std::function<std::shared_ptr<const tls::Context>()>;
+
+  // `resolver` outlives this.
+  ControlClient(rt::Reactor& reactor, net::Resolver& resolver, ControlAddr addr, ControlClientOptions options,
+                ContextSource context);
+  ~ControlClient();
+
+  httpio::Client& http() { return *client_; }
+  const std::string& authority() const { return addr_.authority; }
+
+ private:
+  rt::Task<Result<std::unique_ptr<net::Stream>>> dial();
+  rt::Task<Result<std::unique_ptr<net::Stream>>> dial_one(SocketAddr to);
+  rt::Task<Result<std::vector<SocketAddr>>> resolve();
+
+  rt::Reactor& reactor_;
+  net::Resolver& resolver_;
+  ControlAddr addr_;
+  ControlClientOptions options_;
+  ContextSource context_;
+  unsigned failures_ = 0;      // in a row; a connection that ends soon counts as one
+  TimePoint connected_at_{};   // of the last good one
+  std::unique_ptr<httpio::Client> client_;
+};
+
+}  // namespace tulle::proxy
