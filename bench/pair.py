@@ -21,6 +21,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples/shop"))
 
+import mesh as meshes  # noqa: E402
 import procs  # noqa: E402
 from baseline import listening  # noqa: E402
 from shop import free_loopback  # noqa: E402
@@ -213,42 +214,42 @@ class Tulle(Direct):
     name = "tulle"
 
     def start(self):
-        self.mesh = f"bench-{os.getpid()}"
-        (self.folder / "manifests").mkdir()
-        (self.folder / "manifests/services.yaml").write_text(
+        manifests = self.folder / "manifests"
+        manifests.mkdir()
+        (manifests / "services.yaml").write_text(
             "apiVersion: v1\nkind: Service\nmetadata: {name: origin, namespace: default}\n"
             "spec:\n  selector: {app: origin}\n  ports: [{name: http, port: 80, targetPort: http}]\n")
-        tulle = self.binaries / "tulle"
-        self.programs.start("up", [tulle, "up", "--mesh", self.mesh, "--dir", self.folder / "manifests"])
-        procs.wait_until("tulle up answers", lambda: subprocess.run([tulle, "get", "service", "--mesh", self.mesh], capture_output=True).returncode == 0, 20, 0.1)
-        run = [tulle, "run", "--mesh", self.mesh]
+        self.mesh = meshes.Mesh(f"bench-{os.getpid()}", self.folder, manifests)
+        self.mesh.up()
         conf = self.write("origin.conf", ORIGIN, body="x" * 1024, port=8080, address="0.0.0.0")
         nginx = ["/usr/sbin/nginx", "-e", "stderr", "-p", self.folder, "-c", conf]
-        origin = self.programs.start("origin", [*run, "--service", "origin", "--name", "origin", "--label", "app=origin", "--port", "http=8080", "--", *nginx])
+        origin = self.mesh.start_pod("origin", "origin", nginx, "--label", "app=origin", "--port", "http=8080")
         self.orders, self.answers = self.folder / "orders", self.folder / "answers"
         os.mkfifo(self.orders)
         os.mkfifo(self.answers)
         loop = f'while read -r words <"{self.orders}"; do "{self.binaries}/bench_loadgen" $words >"{self.answers}"; done'
-        client = self.programs.start("client", [*run, "--service", "client", "--name", "client", "--", "sh", "-c", loop])
-        proxies = lambda p: [x for x in family(p.pid) if pathlib.Path(f"/proc/{x}/comm").read_text().startswith("tulle-proxy")]  # noqa: E731
-        procs.wait_until("both proxies run", lambda: proxies(client) and proxies(origin), 20)
-        self.proxies = [proxies(client), proxies(origin)]
-        for process, pids in zip((client, origin), self.proxies):
-            pin(set(family(process.pid)) - set(pids), LOAD_CPU)
-            pin(pids, PROXY_CPU)
+        self.client = self.mesh.start_pod("client", "client", ["sh", "-c", loop])
+        self.mesh.ready("origin")
+        self.mesh.ready("client")
+        self.proxies = []
+        for process in (self.client, origin):
+            all_of_it = family(process.pid)
+            proxy = [p for p in all_of_it if pathlib.Path(f"/proc/{p}/comm").read_text().startswith("tulle-proxy")]
+            self.proxies.append(proxy)
+            pin(set(all_of_it) - set(proxy), LOAD_CPU)
+            pin(proxy, PROXY_CPU)
         self.target = ["origin", "80"]
-        procs.wait_until("the pair answers", lambda: self.load(0.2, 1, 10), 20)
+        self.load(0.2, 1, 10)
 
     def load(self, seconds, connections, rate):
         self.orders.write_text(" ".join(str(w) for w in [*self.target, seconds, connections, rate]) + "\n")
         text = self.answers.read_text()
         if not text:
-            raise SystemExit(f"bench: tulle: the load ended early: {procs.tail((self.folder / 'client.log').read_text())}")
+            raise SystemExit(f"bench: tulle: the load ended early: {procs.tail(self.client.log())}")
         return json.loads(text)
 
     def stop(self):
-        self.programs.stop()
-        subprocess.run([self.binaries / "tulle", "down", "--mesh", self.mesh], capture_output=True)
+        self.mesh.stop()
 
 
 PAIRS = {p.name: p for p in (Direct, HAProxy, Nginx, Tulle)}
@@ -297,6 +298,7 @@ def main():
     if not (args.binaries / "bench_loadgen").exists():
         raise SystemExit(f"bench: {args.binaries}/bench_loadgen is missing: run ./dev build release")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    meshes.BIN = args.binaries
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tulle-bench-"))
     folder.chmod(0o711)
     make_certificates(folder / "certs")
