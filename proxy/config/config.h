@@ -18,9 +18,15 @@
 #include "libs/base/time.h"
 #include "libs/net/socket.h"
 #include "libs/tls/identity.h"
-#include "proxy/config/backoff.h"
 
 namespace tulle::proxy {
+
+// X_EXP_BACKOFF_MIN, _MAX, _JITTER. For proxy/balance/backoff.h's Backoff.
+struct BackoffConfig {
+  Duration min = 100ms, max = 10s;  // 0 < min ≤ max
+  double jitter = 0;                // ≥ 0
+  bool operator==(const BackoffConfig&) const = default;
+};
 
 // Ports, given as "80,8000-8099".
 class PortSet {
@@ -62,7 +68,7 @@ struct Http2ServerConfig {
 struct DirectionConfig {
   Duration detect_timeout = 10s;
   Duration connect_timeout = 1s;
-  Backoff connect_backoff;
+  BackoffConfig connect_backoff;
   net::SocketOptions accept_socket, connect_socket;
   std::optional<int> listen_backlog;
   size_t max_idle_per_endpoint = 10'000;   // HTTP/1

@@ -30,7 +30,7 @@ struct CertifierOptions {
   const IdentityConfig* config;              // outlives the certifier
   std::string workload;                      // for the watch of trust bundles
   std::string authority;                     // of the identity service
-  Backoff backoff;                           // of that watch
+  BackoffConfig backoff;                           // of that watch
   Duration call_timeout = 10s;               // of one Certify
   WallTime (*wall_clock)() = nullptr;        // nullptr: the system's
 };

@@ -14,13 +14,14 @@
 #include "libs/net/resolver.h"
 #include "libs/observe/metrics.h"
 #include "libs/tls/context.h"
+#include "proxy/balance/backoff.h"
 #include "proxy/config/config.h"
 
 namespace tulle::proxy {
 
 struct ControlClientOptions {
   Duration connect_timeout = 1s;  // TCP and TLS, for each address
-  Backoff backoff;
+  BackoffConfig backoff;
   net::SocketOptions socket;
   http::H2Options h2;
 };
@@ -51,7 +52,8 @@ class ControlClient {
   ControlAddr addr_;
   ControlClientOptions options_;
   ContextSource context_;
-  unsigned failures_ = 0;      // in a row; a connection that ends soon counts as one
+  Backoff backoff_;
+  bool wait_first_ = false;    // the last attempt failed, or its connection may have ended soon
   TimePoint connected_at_{};   // of the last good one
   std::unique_ptr<httpio::Client> client_;
 };

@@ -19,7 +19,7 @@
 #include "libs/observe/metrics.h"
 #include "libs/rt/scope.h"
 #include "libs/wire/tulle.h"
-#include "proxy/config/backoff.h"
+#include "proxy/config/config.h"
 
 namespace tulle::proxy {
 
@@ -67,7 +67,7 @@ class PodDns {
   // There will be none: everything is passed on to the host.
   void no_table();
   // Keeps the table up to date by Names/Watch; while that fails, the last good one stays. `client` outlives this.
-  void watch(httpio::Client& client, std::string authority, std::string workload, Backoff backoff);
+  void watch(httpio::Client& client, std::string authority, std::string workload, BackoffConfig backoff);
 
  private:
   struct Impl;
