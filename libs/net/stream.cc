@@ -133,12 +133,12 @@ Stream::ReadNow FdStream::receive() {
   }
 }
 
-bool FdStream::send_from(Buffer& from) {
+bool FdStream::send_from(Buffer& from, bool count) {
   while (!from.empty() && !write_blocked_) {
     Bytes bytes = from.view();
     ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n >= 0) {
-      count_written(static_cast<size_t>(n));
+      if (count) count_written(static_cast<size_t>(n));
       from.consume(static_cast<size_t>(n));
       if (static_cast<size_t>(n) < bytes.size()) write_blocked_ = true;
       changed().notify();

@@ -169,8 +169,9 @@ class FdStream : public Stream, private rt::FdHandler {
 
   // recv() into the reactor's scratch.
   ReadNow receive();
-  // send() from the front of `from`; true when all was taken. Failure ends the write side.
-  bool send_from(Buffer& from);
+  // send() from the front of `from`; true when all was taken. Failure ends the write side. `count`: for the meter; who
+  // encrypts counts the plaintext instead.
+  bool send_from(Buffer& from, bool count = true);
   void send_fin();
   bool write_blocked() const { return write_blocked_; }
 
