@@ -14,6 +14,8 @@
 #include "libs/net/stream.h"
 #include "libs/tls/context.h"
 
+struct ssl_st;
+
 namespace tulle::tls {
 
 // The ALPN of opaque connections between proxies, which start with a transport header.
@@ -62,25 +64,36 @@ class TlsStream final : public net::FdStream {
   void flush_now() override;
 
  private:
-  struct Session;    // the SSL object and its BIO
+  friend int on_peer_chain(ssl_st*, uint8_t*);
+  friend int on_server_name(ssl_st*);
+  friend std::string_view on_alpn(ssl_st*, std::string_view);
+  struct Session;    // the SSL object, and what its BIO reads and writes
   struct Handshake;  // what only the handshake needs
-  TlsStream(rt::Reactor& reactor, Fd fd, SocketAddr local, SocketAddr peer, bool readable);
+  TlsStream(rt::Reactor& reactor, std::shared_ptr<const Context> context, Fd fd, SocketAddr local, SocketAddr peer,
+            bool readable);
 
-  rt::Task<Result<>> handshake();
+  Result<> start(bool server, const std::string& sni);
+  // Waits for the end of the handshake.
+  static rt::Task<Result<std::unique_ptr<TlsStream>>> finish(std::unique_ptr<TlsStream> stream, TimePoint deadline);
+  rt::Task<Result<>> shake_hands();
   ReadNow advance_handshake();
-  void finish_handshake();
+  void end_handshake();
+  Error handshake_error();
   ReadNow decrypt(Bytes ciphertext);
+  void encrypt();
 
+  std::shared_ptr<const Context> context_;  // outlives session_, which points into it
   std::unique_ptr<Session> session_;
   std::unique_ptr<Handshake> handshake_;  // null once done
   Buffer held_;                           // ciphertext that came with the end of the handshake
   Buffer ciphertext_;                     // to send
   std::shared_ptr<const Peer> peer_;
   std::string alpn_, sni_;
-  std::optional<Error> read_error_;       // to give at the next read
+  std::optional<Error> read_error_;
   bool close_received_ = false;
   bool close_sent_ = false;
-  bool received_ = false;                 // any application byte
+  bool received_ = false;  // any application byte
+  bool more_ = false;      // decryption stopped for want of room
 };
 
 }  // namespace tulle::tls
