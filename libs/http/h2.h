@@ -28,19 +28,25 @@ struct H2Options {
   uint32_t stream_window = 65535;            // what a peer may send on one stream before it is consumed; < 2^31
   uint32_t connection_window = 1024 * 1024;  // the same for all streams together; ≥ 65535
   uint32_t max_concurrent_streams = 1024;    // server: streams that the client may have open; above: REFUSED_STREAM
+                                             // until the client knows the limit, then the end of the connection
   uint32_t max_frame_size = 16384;           // that the peer may send; 16384 … 2^24-1
   uint32_t max_header_list = 64 * 1024;      // names, values and 32 a field; above: 431, or the stream is reset
   uint32_t max_header_fields = 256;          // of one message; above: as above
   uint32_t header_table = 4096;              // HPACK table, both ways
   uint32_t initial_peer_streams = 100;       // client: streams assumed allowed before the peer's SETTINGS
   uint32_t write_mark = 64 * 1024;           // on_writable when a stream's unsent bytes fall to this
-  // Frames that do no work (resets, pings, settings, empty DATA, priorities, malformed messages, …) each cost a
-  // point; so many may come at once, and so many a second after that. More is a flood: ENHANCE_YOUR_CALM.
-  uint32_t glitch_burst = 1000;
-  uint32_t glitches_per_second = 50;
+  // Frames that do no work (pings, settings, priorities, empty DATA, window updates, malformed messages) each cost a
+  // point; streams that end well and DATA frames sent earn some back. So many points may be spent at once, and so
+  // many a second after that; more is a flood, which ends the connection with ENHANCE_YOUR_CALM.
+  uint32_t glitch_burst = 2000;
+  uint32_t glitches_per_second = 100;
+  // The same for RST_STREAM alone, which honest peers send in storms when deadlines pass.
+  uint32_t reset_burst = 5000;
+  uint32_t resets_per_second = 2000;
 };
 
-// Told of what arrives, in order, from inside feed() (on_writable and on_closed also from produce()).
+// Told of what arrives, in order, from inside feed(); on_reset, on_closed and on_writable also from produce(),
+// abandon() and terminate().
 // A message is: head (end: nothing follows) · on_data* · on_end, unless the head said end.
 class H2Handler {
  public:
@@ -54,11 +60,12 @@ class H2Handler {
   virtual void on_data(int32_t id, Bytes data) = 0;
   // The peer's message is complete; trailers is null if there are none; may be moved from.
   virtual void on_end(int32_t id, Headers* trailers) = 0;
-  // The stream ended before its time: the peer reset it (by_peer), or we did because the peer broke a rule or went
-  // away. Not called for a reset() of the caller's own. on_closed follows.
+  // The stream ended before its time: the peer reset it or refused it (by_peer), or we did because the peer broke a
+  // rule or the connection ended. Not called for a reset() of the caller's own. on_closed follows, perhaps later.
+  // Client: kNoError after the whole response only means that the server does not want the rest of the request.
   virtual void on_reset(int32_t id, H2Code code, bool by_peer) = 0;
-  // The last word about a stream: both sides are done or it was reset. Its context pointer is given back here.
-  // Not called by the session's destructor.
+  // The last word about a stream that the handler knows of: both sides are done or it was reset. Its context pointer
+  // is given back here. Not called by the session's destructor.
   virtual void on_closed(int32_t id, void* context) {}
   // Unsent bytes of this stream fell to H2Options::write_mark from above.
   virtual void on_writable(int32_t id) {}
@@ -82,7 +89,8 @@ class H2Session {
 
   // ---- Bytes
   // What was read, in any split; all of it is taken. `now` is the loop's clock, for flood limits. An error is the end
-  // of the connection: a GOAWAY is queued; produce(), write, close. Further feeds return the same error.
+  // of the connection: every open stream got on_reset and on_closed, and a GOAWAY is queued; produce(), write, close.
+  // Further feeds return the same error.
   Result<> feed(Bytes in, TimePoint now);
   // Appends frames to `out` until about `max` bytes were added (over by at most one frame) or nothing is left.
   void produce(Buffer& out, size_t max = 64 * 1024);
@@ -112,9 +120,11 @@ class H2Session {
   Result<> end_data(int32_t id, const Headers* trailers = nullptr);
   // Body bytes not yet framed.
   size_t pending(int32_t id) const;
-  // Gives flow-control credit for n bytes of on_data that were passed on. Also for streams that are gone: the
-  // connection's window needs it.
+  // Gives flow-control credit for n bytes of on_data that were passed on. What a stream had not consumed when it
+  // closed is credited to the connection by itself.
   void consume(int32_t id, size_t n);
+  // Ends a stream at once and drops what is pending; but a server's kNoError after end_data (or end = true) waits until
+  // the answer is out: it only tells the client to stop sending (RFC 9113 §8.1). on_closed follows.
   void reset(int32_t id, H2Code code);
   // A pointer of the caller's per stream, to find its state without a map.
   void set_context(int32_t id, void* context);
@@ -126,8 +136,10 @@ class H2Session {
   // last stream; open streams finish. Client: no new streams. Then finished() once the last stream closed.
   void drain();
   bool draining() const;
-  // Ends at once: GOAWAY with a code and a short text for the peer's log, then finished().
+  // Ends at once: a GOAWAY with this code is queued, every open stream gets on_reset and on_closed, then finished().
   void terminate(H2Code code);
+  // The connection is gone (EOF, I/O error): every open stream gets on_reset (by_peer) and on_closed; finished().
+  void abandon(H2Code code);
   size_t open_streams() const;  // of either side
 
  private:
