@@ -1,0 +1,63 @@
+"""`./dev demo` does what the README says, and leaves nothing behind however it ends."""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import procs
+import pytest
+from procs import wait_until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = ["/usr/bin/python3", "-B", str(ROOT / "examples/shop/demo.py")]
+
+
+def left_behind(name):
+    """Processes that belong to a mesh, and its files."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words, state = (path / "cmdline").read_bytes(), (path / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if name.encode() in words and state != "Z" and int(path.name) != os.getpid():
+            found.append(words.replace(b"\0", b" ").decode()[:200])
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where the demo makes its folder, to see that it is empty afterwards."""
+    tmp_path.chmod(0o711)
+    tmp_path.parent.chmod(0o711)
+    tmp_path.parent.parent.chmod(0o711)
+    place = tmp_path / "t"
+    place.mkdir(mode=0o711)
+    return place
+
+
+def test_the_demo_holds_its_conditions(binaries, folder):
+    done = subprocess.run([*DEMO, "--for", "20s"], env={**os.environ, "TMPDIR": str(folder)}, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0
+    assert "FAIL" not in done.stdout
+    for edge in ("load → web", "web → api", "api → rates", "api → store", "api → mail"):
+        row = next(line for line in reversed(done.stdout.splitlines()) if line.startswith(edge))
+        assert row.split()[3] == "100" and " yes " in row, row
+    wait_until("the folder is gone", lambda: not list(folder.iterdir()), 10)
+    assert not left_behind(str(folder))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_behind(binaries, folder, how):
+    demo = procs.Process("demo", [*DEMO, "--for", "60s"], folder.parent, {"TMPDIR": str(folder)})
+    mesh = f"demo-{demo.pid}"
+    wait_until("the shop answers in the mesh", lambda: "answers in the mesh" in demo.log() or not demo.running(), 90, every=0.1)
+    assert demo.running(), demo.log()
+    assert left_behind(mesh)
+    demo.popen.send_signal(how)
+    start = time.monotonic()
+    demo.wait(30)
+    wait_until("all of it is gone", lambda: not left_behind(mesh) and not left_behind(str(folder)) and not list(folder.iterdir()), 30)
+    print(f"gone {time.monotonic() - start:.1f} s after signal {how}")
