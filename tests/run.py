@@ -92,7 +92,7 @@ def as_user(tally):
         home.chmod(0o711)
         pytest(tally, f"as the user {name}", home / "junit.xml", AS_USER, cwd=copy,
                prefix=["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--inh-caps=-all", "--no-new-privs"],
-               env={"PATH": os.environ["PATH"], "HOME": str(home), "USER": name, "LANG": "C.UTF-8", "TMPDIR": str(home)})
+               env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "USER": name, "LANG": "C.UTF-8", "TMPDIR": str(home)})
     finally:
         subprocess.run(["userdel", name], stderr=subprocess.DEVNULL)
         shutil.rmtree(home, ignore_errors=True)

@@ -30,8 +30,9 @@ def answers(entry):
         connection.close()
 
 
-def run(folder, seconds, rate, note, progress):
-    """Runs the shop without a mesh for `seconds`; returns the load's records."""
+def run(folder, seconds, rate, note, progress, show):
+    """Runs the shop without a mesh for `seconds`; returns the load's records. Meanwhile `progress` is called with lines
+    of text, and `show` with the records so far."""
     address = free_loopback()
     shop = Shop(folder, address, period=seconds, duty=0.5)
     programs = procs.Processes(folder)
@@ -47,14 +48,13 @@ def run(folder, seconds, rate, note, progress):
         shop.slow_start.touch()
         load = programs.start("load", shop.load(out, note, rate, seconds))
         records = report.Records(out)
-        wait = procs.wait_until
 
         def finished():
-            done = len(records.read())
-            progress(f"without the mesh: {done} requests answered")
+            if records.read():
+                show(records.all)
             return not load.running()
 
-        wait("the load has ended", finished, seconds + 20, every=0.5)
+        procs.wait_until("the load has ended", finished, seconds + 20, every=0.5)
         return records.read()
     finally:
         programs.stop()

@@ -132,7 +132,7 @@ def start_janitor(folder, name):
 def mtls_of(mesh):
     """{edge: is it mutual TLS?} of the edges that the mesh has seen, the versions of `api` taken together."""
     out = {}
-    for row in mesh.ask("edges"):
+    for row in mesh.ask("edges", "--since-start"):
         edge = row["src"], "api" if row["dst"].startswith("api") else row["dst"]
         if edge in report.EDGES:
             out[edge] = out.get(edge, True) and row["secured"]
@@ -268,8 +268,15 @@ def main():
     screen = Screen()
     screen.keep(f"The shop without the mesh for {BASELINE_SECONDS} s, then in it; {args.rate:g} requests/s. All files: {folder}")
     (folder / "plain").mkdir()
+
+    def show_plain(records):
+        if TTY:
+            figures = report.edge_figures(records)
+            screen.show(["Without the mesh:", *table.table(figures, report.instance_figures(records), {}, None, set(), TTY)])
+
     try:
-        before = report.edge_figures(baseline.run(folder / "plain", BASELINE_SECONDS, args.rate, note, screen.progress))
+        found = baseline.run(folder / "plain", BASELINE_SECONDS, args.rate, note, screen.progress, show_plain)
+        before = report.edge_figures(found)
         sys.exit(conclude(run_mesh(args, folder, note, screen, before)))
     except Stop:
         sys.exit("demo: stopped before there was anything to see")

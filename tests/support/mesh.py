@@ -77,7 +77,7 @@ class Mesh(meshes.Mesh):
     def edge_is_mtls(self, source, destination, seconds=10):
         """Waits until the edge is seen, and says whether it is secured."""
         def seen():
-            return [e for e in self.ask("edges") if e["src"] == source and e["dst"] == destination]
+            return [e for e in self.ask("edges", "--since-start") if e["src"] == source and e["dst"] == destination]
         return all(e["secured"] for e in wait_until(f"an edge {source} → {destination}", seen, seconds, every=0.2))
 
     def control_pid(self):
