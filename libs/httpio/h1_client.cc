@@ -110,6 +110,7 @@ Result<std::unique_ptr<ClientExchange>> H1Client::start(const http::RequestHead&
   stream_->flush_later();
   auto exchange = std::make_unique<H1ClientExchange>(*this, body.framing, body.length);
   current_ = exchange.get();
+  stream_->set_follower(&exchange->changed());
   request_sent_ = end || head.method_kind == http::Method::kConnect || upgrade;
   response_ended_ = answered_ = false;
   reusable_ = true;
@@ -118,8 +119,13 @@ Result<std::unique_ptr<ClientExchange>> H1Client::start(const http::RequestHead&
 }
 
 rt::Task<void> H1Client::read_loop() {
-  for (;;) {
-    if (!backlog_.empty()) {
+  for (bool held_up = false;; held_up = false) {
+    while (current_ && current_->unread() > kBodyMark) {
+      held_up = true;
+      co_await stream_->changed().wait();
+    }
+    // After a pause the parser may have an event to give without any more bytes.
+    if (held_up || !backlog_.empty()) {
       Bytes in = backlog_.view();
       bool open = feed(in);
       backlog_.consume(backlog_.size() - in.size());
@@ -141,7 +147,6 @@ rt::Task<void> H1Client::read_loop() {
       if (!feed(in)) co_return;
       backlog_.append(in);
     }
-    while (current_ && current_->unread() > kBodyMark) co_await stream_->changed().wait();
   }
 }
 
@@ -187,6 +192,7 @@ void H1Client::on_end() {
 void H1Client::maybe_idle() {
   if (!response_ended_ || !current_) return;
   if (current_->tunnel() || !request_sent_) return;
+  stream_->set_follower(nullptr);
   std::exchange(current_, nullptr)->conn_ = nullptr;
   idle_since_ = stream_->reactor().now();
   if (!reusable_) dead_ = true;
@@ -195,6 +201,7 @@ void H1Client::maybe_idle() {
 
 void H1Client::die(Error e) {
   dead_ = true;
+  stream_->set_follower(nullptr);
   if (auto* x = std::exchange(current_, nullptr)) {
     x->conn_ = nullptr;
     if (!response_ended_) x->fail(std::move(e));

@@ -159,9 +159,10 @@ H1Server::~H1Server() { cancel(Error(Code::kReset, "connection ended", Side::kCl
 
 rt::Task<void> H1Server::run() {
   head_started_ = stream_->reactor().now();
-  for (bool open = true; open;) {
+  for (bool open = true, held_up = false; open;) {
     Bytes in = backlog_.view();
-    bool from_backlog = !in.empty();
+    // After a pause the parser may have an event to give without any more bytes.
+    bool from_backlog = !in.empty() || std::exchange(held_up, false);
     if (!from_backlog) {
       if (closing_ && !current_ && !parser_.in_message()) break;
       set_read_deadline();
@@ -184,7 +185,7 @@ rt::Task<void> H1Server::run() {
     if (from_backlog) backlog_.consume(backlog_.size() - in.size());
     else backlog_.append(in);
     if (s == Step::kClose) open = false;
-    else if (s == Step::kWait) open = co_await settle();
+    else if (s == Step::kWait) open = held_up = co_await settle();
   }
   handling_.reset();
   if (!aborted_) co_await close_gently();
@@ -219,6 +220,7 @@ H1Server::Step H1Server::step(Bytes& in) {
 void H1Server::start_exchange() {
   auto exchange = std::make_unique<H1ServerExchange>(*this);
   current_ = exchange.get();
+  stream_->set_follower(&exchange->changed());
   request_ended_ = false;
   keep_alive_ = parser_.keep_alive() && !closing_;
   exchange->request = std::move(parser_.request());
@@ -280,6 +282,7 @@ void H1Server::set_read_deadline() {
 void H1Server::cancel(Error e) {
   closing_ = true;
   if (auto* x = std::exchange(current_, nullptr)) {
+    stream_->set_follower(nullptr);
     if (x->responded()) aborted_ = true;
     x->conn_ = nullptr;
     x->fail(std::move(e));
@@ -290,6 +293,7 @@ void H1Server::cancel(Error e) {
 // The current exchange is over, well or not.
 void H1Server::release(bool reusable) {
   current_ = nullptr;
+  stream_->set_follower(nullptr);
   if (!reusable) closing_ = true;
   if (closing_) stream_->interrupt_read();
   stream_->changed().notify();

@@ -37,13 +37,13 @@ void Stream::interrupt_read() {
 void Stream::set_hung_up() {
   if (hung_up_) return;
   hung_up_ = true;
-  changed_.notify();
+  notify_changed();
 }
 
 void Stream::fail_write(Error e) {
   out_.clear();
   write_error_ = std::move(e);
-  changed_.notify();
+  notify_changed();
 }
 
 bool Stream::Read::await_ready() {
@@ -141,7 +141,7 @@ bool FdStream::send_from(Buffer& from, bool count) {
       if (count) count_written(static_cast<size_t>(n));
       from.consume(static_cast<size_t>(n));
       if (static_cast<size_t>(n) < bytes.size()) write_blocked_ = true;
-      changed().notify();
+      notify_changed();
     } else if (errno == EAGAIN) {
       write_blocked_ = true;
     } else if (errno != EINTR) {

@@ -71,6 +71,8 @@ class Stream {
   bool hung_up() const { return hung_up_; }
   // Notified when hung_up() becomes true, when bytes have been sent, and when sending fails.
   rt::Signal& changed() { return changed_; }
+  // Another signal that is notified with changed(); null for none. It outlives the stream or is taken back.
+  void set_follower(rt::Signal* s) { follower_ = s; }
   rt::Reactor& reactor() { return reactor_; }
   SocketAddr peer() const { return peer_; }
   SocketAddr local() const { return local_; }
@@ -103,6 +105,10 @@ class Stream {
   void writable_again() { reactor_.at_turn_end(*flusher_); }
   void set_hung_up();
   void fail_write(Error e);
+  void notify_changed() {
+    changed_.notify();
+    if (follower_) follower_->notify();
+  }
   void count_read(size_t n) { add(read_meter_, n); }
   void count_written(size_t n) { add(write_meter_, n); }
 
@@ -123,6 +129,7 @@ class Stream {
   Buffer out_;
   std::optional<Error> write_error_;
   rt::Signal changed_;
+  rt::Signal* follower_ = nullptr;
   bool hung_up_ = false;
   Read* reader_ = nullptr;
   SocketAddr local_, peer_;

@@ -1,0 +1,207 @@
+// Both ends of a connection against each other and against raw bytes, over real sockets on loopback.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "libs/httpio/client.h"
+#include "libs/httpio/server.h"
+#include "libs/net/socket.h"
+#include "libs/rt/combine.h"
+
+namespace tulle::httpio {
+namespace {
+
+// Answers with the method, path and body; "/slow" never answers; "/big" answers with 8 MiB; "/early" answers at once.
+rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<ServerExchange> x) {
+  struct Guard {
+    int* n;
+    ~Guard() {
+      if (n) ++*n;
+    }
+  } guard{&cancelled};
+  http::ResponseHead head;
+  if (x->request.path == "/slow") co_await rt::sleep_for(reactor, 1h);
+  if (x->request.path == "/upgrade") {
+    head.status = 101;
+    head.headers.add("connection", "upgrade");
+    head.headers.add("upgrade", "echo");
+    EXPECT_TRUE(x->respond(head, false));
+    (void)co_await relay(*x, *x);
+    guard.n = nullptr;
+    co_return;
+  }
+  if (x->request.path == "/early") {
+    EXPECT_TRUE(x->respond(head, true));
+    guard.n = nullptr;
+    co_return;
+  }
+  if (x->request.path == "/big") {
+    EXPECT_TRUE(x->respond(head, false));
+    std::string block(64 * 1024, 'b');
+    for (int i = 0; i < 128; ++i) {
+      Buffer b;
+      b.append(block);
+      x->write(std::move(b));
+      auto room = co_await x->room();
+      if (!room) co_return;
+    }
+    (void)x->finish();
+    guard.n = nullptr;
+    co_return;
+  }
+  std::string body;
+  for (;;) {
+    auto bytes = co_await x->read();
+    if (!bytes) co_return;
+    if (bytes->empty()) break;
+    body.append(bytes->view());
+  }
+  head.headers.add("x-method", x->request.method);
+  std::string text = cat(x->request.method, " ", x->request.path, " ", body);
+  head.headers.add(http::HeaderId::kContentLength, cat(text.size()));
+  EXPECT_TRUE(x->respond(head, false));
+  Buffer b;
+  b.append(text);
+  x->write(std::move(b));
+  (void)x->finish();
+  guard.n = nullptr;
+}
+
+struct Fixture : testing::TestWithParam<Protocol> {
+  rt::Reactor reactor{1};
+  int cancelled = 0;
+  ServeOptions options;
+  Drain drain;
+  Handler handler = [this](std::unique_ptr<ServerExchange> x) { return echo(reactor, cancelled, std::move(x)); };
+  std::unique_ptr<net::Listener> listener;
+  rt::Scope scope{reactor};
+
+  void SetUp() override {
+    options.drain = &drain;
+    listener = std::move(*net::Listener::bind(reactor, SocketAddr(IpAddr::v4(0x7f000001), 0)));
+    scope.spawn(accept_loop());
+  }
+  rt::Task<void> accept_loop() {
+    for (;;) {
+      auto c = co_await listener->accept();
+      if (!c) co_return;
+      auto stream = std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, c->peer, true);
+      scope.spawn(serve(std::move(stream), GetParam(), Buffer(), options, handler));
+    }
+  }
+  rt::Task<Result<std::unique_ptr<net::Stream>>> dial() {
+    net::ConnectOptions none;
+    auto c = co_await net::connect(reactor, listener->local(), none, reactor.now() + 1s);
+    if (!c) co_return fail(c.error());
+    co_return std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, listener->local(), false);
+  }
+  Client make_client() { return Client(reactor, GetParam(), [this] { return dial(); }, ClientOptions()); }
+
+  void run(rt::Task<void> t) {
+    bool done = false;
+    rt::Running running(reactor, mark(std::move(t), done));
+    for (int i = 0; i < 20000 && !done; ++i) reactor.turn(10ms);
+    ASSERT_TRUE(done) << "did not end in time";
+  }
+  static rt::Task<void> mark(rt::Task<void> t, bool& done) {
+    co_await std::move(t);
+    done = true;
+  }
+  rt::Task<std::string> get(Client& client, std::string method, std::string path, std::string body) {
+    http::RequestHead head;
+    head.set_method(method);
+    head.scheme = "http";
+    head.authority = "test";
+    head.path = path;
+    auto x = co_await client.start(head, body.empty());
+    if (!x) co_return cat("error: ", x.error().reason);
+    if (!body.empty()) {
+      Buffer b;
+      b.append(body);
+      (*x)->write(std::move(b));
+      (void)(*x)->finish();
+    }
+    auto response = co_await (*x)->response();
+    if (!response) co_return cat("error: ", response.error().reason);
+    std::string got = cat(response->status, " ");
+    for (;;) {
+      auto bytes = co_await (*x)->read();
+      if (!bytes) co_return cat("error: ", bytes.error().reason);
+      if (bytes->empty()) break;
+      got.append(bytes->view());
+    }
+    co_return got;
+  }
+};
+
+rt::Task<void> requests_reuse(Fixture& f) {
+  Client client = f.make_client();
+  for (int i = 0; i < 20; ++i) {
+    std::string got = co_await f.get(client, i % 2 ? "POST" : "GET", cat("/", i), i % 2 ? std::string(100000, 'x') : "");
+    EXPECT_EQ(got, cat("200 ", i % 2 ? "POST" : "GET", " /", i, " ", i % 2 ? std::string(100000, 'x') : std::string()));
+  }
+  EXPECT_EQ(client.connections(), 1u);
+  EXPECT_EQ(f.cancelled, 0);
+}
+TEST_P(Fixture, RequestsReuseTheConnection) { run(requests_reuse(*this)); }
+
+rt::Task<void> big(Fixture& f) {
+  Client client = f.make_client();
+  std::string got = co_await f.get(client, "GET", "/big", "");
+  EXPECT_EQ(got.size(), 4u + 8 * 1024 * 1024);
+}
+TEST_P(Fixture, LargeBodyStreams) { run(big(*this)); }
+
+rt::Task<void> give_up(Fixture& f) {
+  Client client = f.make_client();
+  http::RequestHead head;
+  head.authority = "test";
+  head.scheme = "http";
+  head.path = "/slow";
+  {
+    auto x = co_await client.start(head, true);
+    EXPECT_TRUE(x);
+    co_await rt::sleep_for(f.reactor, 20ms);
+  }
+  co_await rt::sleep_for(f.reactor, 50ms);
+  EXPECT_EQ(f.cancelled, 1);
+  EXPECT_EQ(co_await f.get(client, "GET", "/after", ""), "200 GET /after ");
+}
+TEST_P(Fixture, GivingUpCancelsTheHandler) { run(give_up(*this)); }
+
+rt::Task<void> early(Fixture& f) {
+  Client client = f.make_client();
+  std::string got = co_await f.get(client, "POST", "/early", std::string(10, 'x'));
+  EXPECT_EQ(got, "200 ");
+  EXPECT_EQ(co_await f.get(client, "GET", "/after", ""), "200 GET /after ");
+}
+TEST_P(Fixture, EarlyResponse) { run(early(*this)); }
+
+rt::Task<void> many(Fixture& f, Client& client, int n, int& done) {
+  EXPECT_EQ(co_await f.get(client, "GET", cat("/", n), ""), cat("200 GET /", n, " "));
+  ++done;
+}
+rt::Task<void> concurrent(Fixture& f) {
+  Client client = f.make_client();
+  rt::Scope scope(f.reactor);
+  int done = 0;
+  for (int i = 0; i < 100; ++i) scope.spawn(many(f, client, i, done));
+  co_await scope.join();
+  EXPECT_EQ(done, 100);
+  EXPECT_EQ(client.connections(), f.GetParam() == Protocol::kHttp2 ? 1u : 100u);
+}
+TEST_P(Fixture, ConcurrentRequests) { run(concurrent(*this)); }
+
+rt::Task<void> drains(Fixture& f) {
+  Client client = f.make_client();
+  EXPECT_EQ(co_await f.get(client, "GET", "/1", ""), "200 GET /1 ");
+  f.drain.start();
+  co_await rt::sleep_for(f.reactor, 100ms);
+  EXPECT_FALSE(client.connected());
+}
+TEST_P(Fixture, DrainEndsIdleConnections) { run(drains(*this)); }
+
+INSTANTIATE_TEST_SUITE_P(Both, Fixture, testing::Values(Protocol::kHttp1, Protocol::kHttp2),
+                         [](auto& i) { return i.param == Protocol::kHttp1 ? "Http1" : "Http2"; });
+
+}  // namespace
+}  // namespace tulle::httpio
