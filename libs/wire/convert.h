@@ -113,7 +113,7 @@ auto decode_message(Bytes bytes, std::string_view what, F read) -> Result<declty
 template <class P, class F>
 auto read_list(const P& in, const At& up, std::string_view name, F read) {
   std::vector<decltype(read(in[0], up))> out;
-  if (!up.take(static_cast<size_t>(in.size()), sizeof out[0])) return out;
+  if (!At(up, name).take(static_cast<size_t>(in.size()), sizeof out[0])) return out;
   out.reserve(static_cast<size_t>(in.size()));
   for (int i = 0; i < in.size(); ++i) out.push_back(read(in[i], At(up, name, i)));
   return out;
@@ -130,7 +130,7 @@ void write_strings(const std::vector<std::string>& in, P* out) {
 template <class M>
 Labels read_labels(const M& in, const At& up, std::string_view name) {
   Labels out;
-  if (up.take(in.size(), sizeof(*out.begin()) + 4 * sizeof(void*))) out.insert(in.begin(), in.end());
+  if (At(up, name).take(in.size(), sizeof(*out.begin()) + 4 * sizeof(void*))) out.insert(in.begin(), in.end());
   return out;
 }
 template <class M>

@@ -175,7 +175,7 @@ Update read_update(const pb::destination::Update& m, const At& at) {
   Update out;
   if (m.has_add()) {
     out.labels = read_labels(m.add().metric_labels(), at, "add.metric_labels");
-    if (!at.take(static_cast<size_t>(m.add().addrs_size()), sizeof(Endpoint))) return out;
+    if (!At(at, "add.addrs").take(static_cast<size_t>(m.add().addrs_size()), sizeof(Endpoint))) return out;
     out.add.reserve(static_cast<size_t>(m.add().addrs_size()));
     for (int i = 0; i < m.add().addrs_size(); ++i)
       read_or_ignore(out.ignored, "add.addrs", i, [&](const At& here) {
