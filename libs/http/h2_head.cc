@@ -79,6 +79,7 @@ void H2HeadReader::begin(Kind kind, uint32_t max_bytes, uint32_t max_fields) {
   fields().reserve(256);
   if (kind == Kind::kRequest) {
     request.version = Version::kHttp2;
+    request.method.clear();
     request.scheme.clear();
     request.authority.clear();
     request.path.clear();
