@@ -81,6 +81,11 @@ Result<> log_init(std::string_view filter, LogFormat format) {
   return log_set_filter(filter);
 }
 
+Result<> log_check_filter(std::string_view filter) {
+  TULLE_TRY_VOID(parse_filter(filter));
+  return {};
+}
+
 Result<> log_set_filter(std::string_view filter) {
   TULLE_TRY(LogLevel level, parse_filter(filter));
   std::lock_guard lock(state().mutex);

@@ -35,6 +35,8 @@ using LogFields = std::initializer_list<LogField>;
 
 // Sets format and level; call once before threads start. Error: names the part of the filter that is wrong.
 Result<> log_init(std::string_view filter, LogFormat format);
+// Whether the filter could be set; the same errors.
+Result<> log_check_filter(std::string_view filter);
 // Changes the filter at run time; any thread.
 Result<> log_set_filter(std::string_view filter);
 std::string log_filter();

@@ -107,7 +107,7 @@ struct IdentityConfig {
   explicit IdentityConfig(tls::Identity n) : name(std::move(n)) {}
 };
 
-// Limits on control-plane watches; none set for loopback addresses.
+// Limits on control-plane watches; not for those to a loopback address.
 struct StreamLimits {
   std::optional<Duration> initial;  // until the first message
   std::optional<Duration> idle;     // between messages
@@ -176,7 +176,7 @@ struct Config {
   std::optional<tls::Identity> tap_client;  // TAP_SVC_NAME; none: no tap
   std::string trace_attributes_path;
   std::string trace_service_name;
-  std::vector<std::pair<std::string, std::string>> trace_attributes;  // EXTRA, then OTEL_RESOURCE_ATTRIBUTES
+  std::vector<std::pair<std::string, std::string>> trace_attributes;  // EXTRA, then OTEL_RESOURCE_ATTRIBUTES; a later one wins
 
   // --- Ours, TULLE_PROXY_…
   std::optional<PodConfig> pod;                 // POD_NETNS_FD, POD_IP, POD_PORTS
