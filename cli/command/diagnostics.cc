@@ -1,0 +1,147 @@
+// tulle diagnostics: what the control plane tells proxies, and what proxies count.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command/api.h"
+#include "cli/command/commands.h"
+#include "cli/render/text.h"
+#include "libs/base/strings.h"
+
+namespace tulle::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string text_of(const Json& object, std::string_view key) {
+  auto found = object.is_object() ? object.find(key) : object.end();
+  if (!object.is_object() || found == object.end() || found->is_null()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+Table endpoint_table(const Json& endpoints) {
+  Table table;
+  table.columns = {{"NAMESPACE", "namespace"},
+                   {"IP", "ip"},
+                   {"PORT", "port"},
+                   {"POD", "pod"},
+                   {"SERVICE", "service"},
+                   {"WEIGHT", "weight", true, true},
+                   {"IDENTITY", "identity", false, true}};
+  table.empty = "No endpoints found.";
+  for (const Json& e : endpoints) {
+    std::vector<Cell> row;
+    for (std::string_view key : {"namespace", "ip", "port", "pod", "service", "weight", "identity"})
+      row.push_back(text_cell(text_of(e, key)));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+int endpoints(const Context& context, const std::vector<std::string>& authorities) {
+  auto mesh = mesh_paths(context.mesh);
+  if (!mesh) return report(mesh.error());
+  Json all = Json::array();
+  int code = kExitOk;
+  for (const std::string& authority : authorities) {
+    auto text = ask_control(*mesh, cat("/v1/endpoints?target=", url_escape(authority)));
+    if (!text) {
+      code = report(std::move(text.error()).with(authority));
+      continue;
+    }
+    Json answer = Json::parse(*text, nullptr, false);
+    Json list = answer.is_object() && answer.contains("endpoints") ? answer["endpoints"] : answer;
+    if (!list.is_array())
+      return report(Error(Code::kProtocol, "the control plane's answer is not a list of endpoints"));
+    for (Json& e : list) all.push_back(std::move(e));
+  }
+  if (context.output == "json") write_out(all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  else if (code == kExitOk || !all.empty()) write_table(context, endpoint_table(all));
+  return code;
+}
+
+int policy(const Context& context, const std::string& target) {
+  auto mesh = mesh_paths(context.mesh);
+  if (!mesh) return report(mesh.error());
+  auto text = ask_control(*mesh, cat("/v1/policy?target=", url_escape(target)));
+  if (!text) return report(text.error());
+  Json answer = Json::parse(*text, nullptr, false);
+  if (answer.is_discarded()) return report(Error(Code::kProtocol, "the control plane's answer is not JSON"));
+  write_out(answer.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  return kExitOk;
+}
+
+int proxy_metrics(const Context& context, const std::string& name, const std::string& name_space) {
+  auto mesh = mesh_paths(context.mesh);
+  if (!mesh) return report(mesh.error());
+  auto inventory = take_inventory(*mesh);
+  if (!inventory) return report(inventory.error());
+  std::vector<PodInfo> pods;
+  for (const PodInfo& pod : inventory->pods) {
+    bool named = name.empty() || pod.name == name || std::ranges::find(pod.services, name) != pod.services.end();
+    if (named && pod.meshed && (name_space.empty() || pod.ns == name_space)) pods.push_back(pod);
+  }
+  if (pods.empty())
+    return report(Error(Code::kNotFound, cat("no meshed pod or service is named ", tulle::quoted(name))));
+  std::vector<Result<std::string>> answers = read_metrics(pods);
+  int code = kExitOk;
+  for (size_t i = 0; i < pods.size(); ++i) {
+    if (pods.size() > 1)
+      write_out(cat("#\n# POD ", pods[i].ns, '/', pods[i].name, " (", i + 1, " of ", pods.size(), ")\n#\n"));
+    if (answers[i]) write_out(*answers[i]);
+    else code = report(answers[i].error().with(cat(pods[i].ns, '/', pods[i].name)));
+  }
+  return code;
+}
+
+void add_endpoints(CLI::App& group, Context& context) {
+  auto authorities = std::make_shared<std::vector<std::string>>();
+  CLI::App* command =
+      group.add_subcommand("endpoints",
+                           "Show the endpoints that the control plane gives a proxy for a target, such as\n"
+                           "api.default.svc.cluster.local:80");
+  command->alias("ep");
+  command->add_option("authority", *authorities, "NAME.NAMESPACE.svc.DOMAIN:PORT")->required()->type_name("AUTHORITY");
+  add_mesh_option(*command, context);
+  add_output_option(*command, context);
+  command->callback([authorities, &context] { context.exit_code = endpoints(context, *authorities); });
+}
+
+void add_policy(CLI::App& group, Context& context) {
+  auto target = std::make_shared<std::string>();
+  CLI::App* command =
+      group.add_subcommand("policy",
+                           "Show the policy that the control plane gives, as JSON: for the clients of a service\n"
+                           "(svc/NAMESPACE/NAME:PORT or an authority) or for a pod's port (pod/NAMESPACE/NAME:PORT)");
+  command->add_option("target", *target, "svc/NAMESPACE/NAME:PORT or pod/NAMESPACE/NAME:PORT")
+      ->required()
+      ->type_name("TARGET");
+  add_mesh_option(*command, context);
+  command->callback([target, &context] { context.exit_code = policy(context, *target); });
+}
+
+void add_proxy_metrics(CLI::App& group, Context& context) {
+  auto name = std::make_shared<std::string>();
+  auto name_space = std::make_shared<std::string>();
+  CLI::App* command = group.add_subcommand("proxy-metrics",
+                                           "Print the metrics of the proxies of a pod, of a service's pods, or of all");
+  command->add_option("name", *name, "a pod or a service; all without one")->type_name("NAME");
+  command->add_option("-n,--namespace", *name_space, "only this namespace")->type_name("NAMESPACE");
+  add_mesh_option(*command, context);
+  command->callback([name, name_space, &context] { context.exit_code = proxy_metrics(context, *name, *name_space); });
+}
+
+}  // namespace
+
+void add_diagnostics_command(CLI::App& app, Context& context) {
+  CLI::App* group =
+      app.add_subcommand("diagnostics", "Look inside: what the control plane tells proxies, what proxies count");
+  group->alias("dg");
+  group->require_subcommand(1);
+  add_endpoints(*group, context);
+  add_policy(*group, context);
+  add_proxy_metrics(*group, context);
+}
+
+}  // namespace tulle::cli

@@ -1,0 +1,34 @@
+// tulle edges: who talks to whom, and whether it is secured.
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/command/commands.h"
+#include "cli/command/observe_view.h"
+#include "cli/command/watch.h"
+
+namespace tulle::cli {
+
+static Table edges_of(const ObserveOptions& options, const std::vector<Scrape>& scrapes) {
+  std::vector<EdgeRow> rows = edge_rows(scrapes, options.grain());
+  std::erase_if(rows, [&](const EdgeRow& row) {
+    return !options.name_space.empty() && row.src_ns != options.name_space && row.dst_ns != options.name_space;
+  });
+  return edge_table(rows);
+}
+
+void add_edges_command(CLI::App& app, Context& context) {
+  auto options = std::make_shared<ObserveOptions>();
+  CLI::App* command = app.add_subcommand(
+      "edges",
+      "Show who talks to whom: client and server, whether the connection is mutual TLS (or why not), success rate,\n"
+      "requests a second and latency, as the client's proxy sees it. An edge is listed from its first use on; its\n"
+      "figures are of the time looked at. A client without a proxy is listed as the server's proxy knows it: by its\n"
+      "service account, or as (unmeshed).");
+  add_observe_options(*command, context, *options);
+  command->callback([options, &context] {
+    context.exit_code = run_observation(
+        context, *options, [&](const auto& scrapes, const Inventory&) { return edges_of(*options, scrapes); });
+  });
+}
+
+}  // namespace tulle::cli

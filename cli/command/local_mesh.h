@@ -1,0 +1,31 @@
+// The parts that `tulle up` and `tulle down` share.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cli/command/mesh_paths.h"
+#include "libs/base/result.h"
+
+namespace tulle::cli {
+
+std::string control_log(const MeshPaths& mesh);
+
+// The full path of another program of Tulle: beside this one, else in PATH.
+Result<std::string> sibling_program(std::string_view name);
+
+// Ends the programs of the mesh that its pid files name and are still alive; returns how many.
+int end_programs(const MeshPaths& mesh);
+// The same, and removes the runtime folder.
+int end_mesh(const MeshPaths& mesh);
+
+// The text of DIR/example.yaml: all of it commented out.
+const char* example_manifest();
+
+// Where the control plane lists its pods for Prometheus (its http_sd format), from the answer of /v1/mesh; "" where it
+// does not say.
+std::string targets_url(std::string_view mesh_json);
+// Prometheus' configuration: the pods that the control plane lists at `targets_url`. Pure.
+std::string prometheus_config(std::string_view targets_url);
+
+}  // namespace tulle::cli

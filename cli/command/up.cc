@@ -1,0 +1,231 @@
+// tulle up: a mesh on this machine.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "cli/command/api.h"
+#include "cli/command/commands.h"
+#include "cli/command/daemon.h"
+#include "cli/command/local_mesh.h"
+#include "cli/pod/process.h"
+#include "libs/base/fd.h"
+#include "libs/base/strings.h"
+
+namespace tulle::cli {
+namespace {
+
+struct UpOptions {
+  std::string dir = "mesh";
+  std::string default_policy;
+  std::string log_level;
+  bool foreground = false;
+  bool no_prometheus = false;
+};
+
+// Only one `tulle up` or `tulle down` of a mesh works at a time; the lock goes with the descriptor.
+Result<Fd> take_lock(const MeshPaths& mesh) {
+  Fd fd(::open(mesh.in_runtime("lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) return fail(sys_error(mesh.in_runtime("lock"), errno));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
+    return fail(Code::kExhausted, cat("another `tulle up` of mesh ", mesh.name, " is at work"));
+  return fd;
+}
+
+// The manifests' folder, made with an example where there is none. Returns its full path.
+Result<std::string> prepare_folder(const std::string& dir, bool& made) {
+  std::error_code ec;
+  std::filesystem::path path = std::filesystem::absolute(dir, ec);
+  if (std::filesystem::exists(path, ec)) {
+    if (!std::filesystem::is_directory(path, ec)) return fail(Code::kInvalid, cat("--dir ", dir, " is not a folder"));
+    return path.string();
+  }
+  if (!std::filesystem::create_directories(path, ec))
+    return fail(Code::kIo, cat("making folder ", dir, ": ", ec.message()));
+  std::FILE* file = std::fopen((path / "example.yaml").c_str(), "wx");
+  if (!file) return fail(sys_error(cat(dir, "/example.yaml"), errno));
+  std::fputs(example_manifest(), file);
+  std::fclose(file);
+  made = true;
+  return path.string();
+}
+
+// Waits until the control plane answers; error: it ended or took too long.
+Result<> wait_for_control(const MeshPaths& mesh, const ProcessId& control, Duration patience) {
+  for (Clock::time_point end = Clock::now() + patience; Clock::now() < end;) {
+    if (ask_control(mesh, "/v1/mesh")) return {};
+    if (!is_alive(control))
+      return fail(Code::kInternal, cat("tulle-control has ended; the end of ", control_log(mesh), ":\n",
+                                       log_tail(control_log(mesh), 10)));
+    std::this_thread::sleep_for(20ms);
+  }
+  return fail(Code::kTimeout,
+              cat("tulle-control does not answer after ", format_duration(patience), "; see ", control_log(mesh)));
+}
+
+Result<ProcessId> start(const MeshPaths& mesh, std::string_view name, std::vector<std::string> command, std::string log,
+                        bool detached) {
+  TULLE_TRY(ProcessId process, start_daemon({std::move(command), std::move(log), detached}));
+  std::string path = mesh.in_runtime(cat(name, ".pid"));
+  Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  std::string text = process.to_string();
+  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    int err = errno;
+    end_process(process, 5s);
+    return fail(sys_error(path, err));
+  }
+  return process;
+}
+
+Result<ProcessId> start_control(const MeshPaths& mesh, const UpOptions& options, const std::string& dir) {
+  TULLE_TRY(std::string program, sibling_program("tulle-control"));
+  std::vector<std::string> command{program,   "--mesh",   mesh.name,  "--dir",    dir,
+                                   "--state", mesh.state, "--socket", mesh.socket};
+  if (!options.default_policy.empty())
+    command.insert(command.end(), {"--default-inbound-policy", options.default_policy});
+  if (!options.log_level.empty()) command.insert(command.end(), {"--log-level", options.log_level});
+  return start(mesh, "control", std::move(command), control_log(mesh), !options.foreground);
+}
+
+// A TCP port on loopback that is free now.
+Result<uint16_t> free_port() {
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in sa{};
+  sa.sin_family = AF_INET;
+  sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof sa;
+  if (!fd || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&sa), sizeof sa) != 0 ||
+      ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&sa), &size) != 0)
+    return fail(sys_error("looking for a free port", errno));
+  return ntohs(sa.sin_port);
+}
+
+// Starts Prometheus; returns its address, "" where it is not installed or not wanted.
+Result<std::string> start_prometheus(const MeshPaths& mesh, const UpOptions& options, std::string_view mesh_json) {
+  std::string program = options.no_prometheus ? "" : find_program("prometheus");
+  std::string targets = targets_url(mesh_json);
+  if (program.empty() || targets.empty()) return std::string();
+  TULLE_TRY(uint16_t port, free_port());
+  std::string config = mesh.in_runtime("prometheus.yml"), address = cat("127.0.0.1:", port);
+  std::FILE* file = std::fopen(config.c_str(), "w");
+  if (!file) return fail(sys_error(config, errno));
+  std::fputs(prometheus_config(targets).c_str(), file);
+  std::fclose(file);
+  TULLE_TRY_VOID(start(mesh, "prometheus",
+                       {program, cat("--config.file=", config), cat("--storage.tsdb.path=", mesh.state, "/prometheus"),
+                        "--storage.tsdb.retention.time=7d", cat("--web.listen-address=", address), "--log.level=warn"},
+                       cat(mesh.state, "/prometheus.log"), !options.foreground));
+  std::FILE* url = std::fopen(mesh.in_runtime("prometheus.url").c_str(), "w");
+  if (url) {
+    std::fputs(cat("http://", address, '\n').c_str(), url);
+    std::fclose(url);
+  }
+  return cat("http://", address);
+}
+
+std::string summary(const MeshPaths& mesh, const std::string& dir, bool made, const std::string& prometheus) {
+  std::string flag = mesh.name == "local" ? "" : cat(" --mesh ", mesh.name);
+  std::string out = cat("Mesh ", mesh.name, " is up.\n");
+  append(out, "  manifests   ", dir,
+         made ? " (new, with a commented example)\n" : " (a change takes effect when it is saved)\n");
+  append(out, "  control     ", mesh.socket, "; its log: ", control_log(mesh), "\n");
+  append(out, "  state       ", mesh.state, " (keys and addresses: it stays after `tulle down`)\n");
+  append(out, "  Prometheus  ",
+         prometheus.empty() ? "none (install Debian's package `prometheus` to keep metrics)" : prometheus, "\n");
+  append(out, "What to do next, each in a terminal:\n");
+  append(out, "  tulle run", flag, " --service hello --port http=8080 -- python3 -m http.server 8080\n");
+  append(out, "  tulle run", flag, " --service me -- curl http://hello:8080/\n");
+  append(out, "  tulle edges", flag, " --watch\n");
+  append(out, "  tulle down", flag, "\n");
+  return out;
+}
+
+// Stays until a signal comes or the control plane ends, then ends what was started.
+int stay(const MeshPaths& mesh, const ProcessId& control, const sigset_t& signals) {
+  Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  while (true) {
+    signalfd_siginfo info{};
+    if (::read(fd.get(), &info, sizeof info) != sizeof info) continue;
+    if (info.ssi_signo != SIGCHLD) break;
+    if (is_alive(control)) continue;
+    write_err(
+        cat("tulle: tulle-control has ended; the end of ", control_log(mesh), ":\n", log_tail(control_log(mesh), 10)));
+    end_mesh(mesh);
+    return kExitFailure;
+  }
+  end_mesh(mesh);
+  return kExitOk;
+}
+
+Result<int> up(const UpOptions& options, const std::string& mesh_name) {
+  TULLE_TRY(MeshPaths mesh, mesh_paths(mesh_name));
+  TULLE_TRY_VOID(make_private_folder(mesh.runtime));
+  TULLE_TRY(Fd lock, take_lock(mesh));
+  if (read_pid_file(mesh.in_runtime("control.pid")) && ask_control(mesh, "/v1/mesh")) {
+    write_out(cat("Mesh ", mesh.name, " is up already.\n"));
+    return kExitOk;
+  }
+  end_programs(mesh);  // what a killed mesh has left
+  TULLE_TRY_VOID(make_private_folder(mesh.state));
+  bool made = false;
+  TULLE_TRY(std::string dir, prepare_folder(options.dir, made));
+
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (int s : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::sigaddset(&signals, s);
+  if (options.foreground) ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+
+  TULLE_TRY(ProcessId control, start_control(mesh, options, dir));
+  auto ready = wait_for_control(mesh, control, 15s);
+  if (!ready) {
+    end_mesh(mesh);
+    return fail(std::move(ready).error());
+  }
+  TULLE_TRY(std::string mesh_json, ask_control(mesh, "/v1/mesh"));
+  auto prometheus = start_prometheus(mesh, options, mesh_json);
+  if (!prometheus) write_err(cat("tulle: going on without Prometheus: ", prometheus.error().reason, "\n"));
+  write_out(summary(mesh, dir, made, prometheus.value_or("")));
+  if (!options.foreground) return kExitOk;
+  lock.reset();
+  return stay(mesh, control, signals);
+}
+
+}  // namespace
+
+void add_up_command(CLI::App& app, Context& context) {
+  auto options = std::make_shared<UpOptions>();
+  CLI::App* command = app.add_subcommand(
+      "up",
+      "Start a mesh on this machine: the control plane on a folder of manifests, and Prometheus when it is installed.\n"
+      "They go on in the background until `tulle down`. A mesh that is up already is left as it is.");
+  command
+      ->add_option("--dir", options->dir,
+                   "folder of manifests (*.yaml, *.yml, *.json); made, with an example, where there is none")
+      ->capture_default_str()
+      ->type_name("DIR");
+  command
+      ->add_option("--default-inbound-policy", options->default_policy,
+                   "who may talk to a port that no Server names: all-unauthenticated (default),\nall-authenticated, "
+                   "cluster-unauthenticated, cluster-authenticated, deny or audit")
+      ->type_name("POLICY");
+  command->add_option("--log-level", options->log_level, "of the control plane: trace, debug, info, warn or error")
+      ->type_name("LEVEL");
+  command->add_flag("--foreground", options->foreground, "stay in the foreground; the mesh ends with this command");
+  command->add_flag("--no-prometheus", options->no_prometheus, "do not start Prometheus");
+  add_mesh_option(*command, context);
+  command->callback([options, &context] {
+    auto code = up(*options, context.mesh);
+    context.exit_code = code ? *code : report(code.error());
+  });
+}
+
+}  // namespace tulle::cli
