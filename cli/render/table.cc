@@ -86,9 +86,9 @@ std::string line_of(const std::vector<Cell>& cells, const Table& table, const st
 Cell text_cell(std::string_view text) { return {printable(text), json_string(text)}; }
 Cell text_cell(std::string_view text, std::string_view json_text) { return {printable(text), json_string(json_text)}; }
 Cell number_cell(double value, std::string_view text) {
-  return std::isfinite(value) ? Cell{std::string(text), json_number(value)} : no_cell();
+  return std::isfinite(value) ? Cell{printable(text), json_number(value)} : no_cell();
 }
-Cell bool_cell(bool value, std::string_view text) { return {std::string(text), value ? "true" : "false"}; }
+Cell bool_cell(bool value, std::string_view text) { return {printable(text), value ? "true" : "false"}; }
 Cell no_cell() { return {"-", "null"}; }
 
 Result<Output> parse_output(std::string_view text) {

@@ -31,7 +31,7 @@ struct Cell {
     return std::move(*this);
   }
 };
-// Text; passed through printable().
+// The text of each passes through printable().
 Cell text_cell(std::string_view text);
 Cell text_cell(std::string_view text, std::string_view json_text);
 // A number and its text, such as 12.5 and "12.5rps". Not finite: "-" and null.
