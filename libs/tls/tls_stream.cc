@@ -249,7 +249,7 @@ bool is_about_handshake(int alert) {
 
 // The error that AWS-LC has left. `before_data`: nothing of the application has come yet.
 Error ssl_error(bool before_data) {
-  uint32_t e = ERR_peek_error();
+  uint32_t e = ERR_peek_last_error();  // the first ones are of the layers below
   if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) > SSL_AD_REASON_OFFSET) {
     int alert = ERR_GET_REASON(e) - SSL_AD_REASON_OFFSET;
     ERR_clear_error();
