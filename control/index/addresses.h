@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "control/source/resource.h"
+#include "control/source/workloads.h"
 #include "libs/base/addr.h"
 #include "libs/base/result.h"
 
@@ -53,15 +54,15 @@ class ServiceAddresses {
 };
 
 // The addresses of pods, each offered to one registration at a time, and again only when all others had their turn.
-class PodAddresses {
+class PodAddresses final : public AddressSource {
  public:
   // `start`: where to begin, so that meshes side by side seldom try the same.
   PodAddresses(Cidr network, uint32_t start) : network_(network), next_(start) {}
   // Error: none is left.
-  Result<IpAddr> take_next();
+  Result<IpAddr> take_next() override;
   // Takes this very one; false if it is in use or outside.
-  bool take(IpAddr ip);
-  void release(IpAddr ip) { used_.erase(ip); }
+  bool take(IpAddr ip) override;
+  void release(IpAddr ip) override { used_.erase(ip); }
 
  private:
   Cidr network_;
