@@ -124,6 +124,7 @@ class Init {
   }
 
   [[noreturn]] void exec_application(int failed) {
+    if (!spec_.share_terminal) ::setpgid(0, 0);
     std::vector<std::string> environment = spec_.environment;
     if (resolv_by_environment_) add_resolver_environment(environment);
     bool ok;

@@ -54,7 +54,10 @@ struct InitSpec {
   std::string directory;                 // empty: as the caller
   std::string resolv_conf;
   std::vector<uint16_t> host_ports;  // connections to kHostAddress on these ports arrive at listeners sent with kReady
-  bool as_root = false;              // started by real root: the application keeps what it needs to switch user
+  // The application shares the caller's process group, and so the terminal, where the caller has one in the foreground;
+  // else it has one of its own, so that a signal to the group reaches only `tulle run`.
+  bool share_terminal = false;
+  bool as_root = false;  // started by real root: the application keeps what it needs to switch user
 };
 
 // Runs in the new namespaces until the pod ends. `socket` is init's end.

@@ -119,7 +119,8 @@ std::expected<Pod, SetupError> Pod::create(const PodSpec& spec) {
   Pod pod;
   pod.init_socket_ = Fd(pair[0]);
   Fd theirs(pair[1]);
-  InitSpec init{spec.command, spec.environment, spec.directory, spec.resolv_conf, spec.host_ports, ::geteuid() == 0};
+  InitSpec init{spec.command,    spec.environment,    spec.directory,  spec.resolv_conf,
+                spec.host_ports, spec.share_terminal, ::geteuid() == 0};
 
   // The plain system call: all the namespaces at once, the others owned by the new user namespace.
   constexpr unsigned long kFlags = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | SIGCHLD;

@@ -24,7 +24,8 @@ struct PodSpec {
   std::string directory;                 // of the application; empty: the caller's
   // For the names of a mesh; see default_resolv_conf().
   std::string resolv_conf;
-  std::vector<uint16_t> host_ports;  // at most kMaxHostPorts; see Pod::host_listeners()
+  std::vector<uint16_t> host_ports;  // at most kMaxHostPorts; see Pod::take_host_listeners()
+  bool share_terminal = false;       // see InitSpec
 };
 
 struct ProxySpec {
@@ -95,7 +96,7 @@ class Pod {
   // started.
   Result<> ask_socket();
   // For each of PodSpec::host_ports, in order: a listener in the pod at which connections to `host` arrive.
-  const std::vector<Fd>& host_listeners() const { return host_listeners_; }
+  std::vector<Fd> take_host_listeners() { return std::move(host_listeners_); }
   // Readable when the proxy has ended; -1 when none was started.
   int proxy_fd() const { return proxy_fd_.get(); }
   // The proxy's wait status when it has ended.

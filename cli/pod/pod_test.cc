@@ -268,9 +268,10 @@ except OSError as e:
 ' > $DIR/out)");
   s.host_ports = {5432, 6000};
   Pod pod = create(s);
-  ASSERT_EQ(pod.host_listeners().size(), 2u);
+  auto listeners = pod.take_host_listeners();
+  ASSERT_EQ(listeners.size(), 2u);
   ASSERT_TRUE(pod.start_application());
-  pollfd wait{pod.host_listeners()[0].get(), POLLIN, 0};
+  pollfd wait{listeners[0].get(), POLLIN, 0};
   ASSERT_EQ(::poll(&wait, 1, 5000), 1);
   Fd c(::accept4(wait.fd, nullptr, nullptr, SOCK_CLOEXEC));
   ASSERT_EQ(::write(c.get(), "hello", 5), 5);

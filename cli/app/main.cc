@@ -1,0 +1,71 @@
+// `tulle`: the command line. The list of what it can do.
+#include <sys/utsname.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/app/completion.h"
+#include "cli/command/commands.h"
+#include "cli/run/commands.h"
+#include "libs/base/strings.h"
+
+namespace {
+
+using namespace tulle;
+using namespace tulle::cli;
+
+void add_version_command(CLI::App& app, Context& context) {
+  CLI::App& command = *app.add_subcommand("version", "Says which version this is.");
+  command.callback([&context] {
+    write_out(cat("tulle ", TULLE_VERSION, "\n"));
+    context.exit_code = kExitOk;
+  });
+}
+
+void add_completion_command(CLI::App& app, Context& context) {
+  CLI::App& command = *app.add_subcommand("completion", "Prints what makes a shell complete commands and flags.");
+  auto shell = std::make_shared<std::string>();
+  command.add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  command.footer(
+      "  source <(tulle completion bash)        # bash, zsh\n  tulle completion fish | source         # fish");
+  command.callback([&app, &context, shell] {
+    write_out(completion_script(app, *shell));
+    context.exit_code = kExitOk;
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Context context;
+  CLI::App app(
+      "Tulle is a service mesh: it makes the traffic between services safe, fast, reliable and visible\n"
+      "without changing the services.\n\n"
+      "  tulle up                                        # start a mesh on this machine\n"
+      "  tulle run --service hello --port 8000 -- python3 -m http.server 8000\n"
+      "  tulle run -- curl http://hello:8000/             # in another terminal\n"
+      "  tulle edges                                     # who talked to whom");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", cat("tulle ", TULLE_VERSION));
+  app.footer(
+      "`tulle COMMAND --help` says more. Exit codes: 0 done, 1 could not be done, 2 asked wrongly, 3 the mesh is not "
+      "up;\n"
+      "`tulle run` gives its program's.");
+  add_up_command(app, context);
+  add_down_command(app, context);
+  add_run_command(app, context);
+  add_get_command(app, context);
+  add_stat_command(app, context);
+  add_edges_command(app, context);
+  add_diagnostics_command(app, context);
+  add_validate_command(app, context);
+  add_check_command(app, context);
+  add_version_command(app, context);
+  add_completion_command(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kExitOk : kExitUsage;
+  }
+  return context.exit_code;
+}

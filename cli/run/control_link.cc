@@ -1,0 +1,110 @@
+#include "cli/run/control_link.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libs/base/strings.h"
+#include "libs/net/socket.h"
+#include "libs/rt/combine.h"
+
+namespace tulle::cli {
+namespace {
+
+constexpr size_t kMaxAnswer = 4 << 20;
+using StreamResult = Result<std::unique_ptr<net::Stream>>;
+
+http::RequestHead head_of(const std::string& method, const std::string& path, size_t body_size) {
+  http::RequestHead head;
+  head.set_method(method);
+  head.path = path;
+  head.authority = "localhost";
+  head.headers.add(http::HeaderId::kHost, head.authority);
+  if (body_size > 0) {
+    head.headers.add(http::HeaderId::kContentType, "application/json");
+    head.headers.add(http::HeaderId::kContentLength, cat(body_size));
+  }
+  return head;
+}
+
+rt::Task<Result<int>> final_status(httpio::ClientExchange& exchange) {
+  while (true) {
+    TULLE_CO_TRY(http::ResponseHead head, co_await exchange.response());
+    if (head.status >= 200) co_return head.status;
+  }
+}
+
+rt::Task<Result<Answer>> call(rt::Reactor& reactor, Connector connector, std::string method, std::string path,
+                              std::string body) {
+  httpio::Client client(reactor, httpio::Protocol::kHttp1, std::move(connector), {});
+  http::RequestHead head = head_of(method, path, body.size());
+  TULLE_CO_TRY(auto exchange, co_await client.start(head, body.empty()));
+  if (!body.empty()) {
+    Buffer bytes;
+    bytes.append(body);
+    exchange->write(std::move(bytes));
+    TULLE_CO_TRY_VOID(exchange->finish());
+  }
+  Answer answer;
+  TULLE_CO_TRY(answer.status, co_await final_status(*exchange));
+  while (true) {
+    TULLE_CO_TRY(Buffer bytes, co_await exchange->read());
+    if (bytes.empty()) co_return answer;
+    if (answer.body.size() + bytes.size() > kMaxAnswer)
+      co_return fail(Code::kTooLarge, cat(path, ": the answer is too large"));
+    answer.body += bytes.view();
+  }
+}
+
+rt::Task<StreamResult> connect_unix(rt::Reactor& reactor, std::string path) {
+  TULLE_CO_TRY(Fd fd, net::connect_unix(path));
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    co_return fail(sys_error("peer of the socket", errno));
+  if (peer.uid != ::geteuid() && peer.uid != 0)
+    co_return fail(Code::kDenied, cat(path, " is served by another user (uid ", peer.uid, ")"));
+  co_return std::make_unique<net::TcpStream>(reactor, std::move(fd), SocketAddr(), SocketAddr(), false);
+}
+
+rt::Task<StreamResult> connect_tcp(rt::Reactor& reactor, SocketAddr to, TimePoint deadline) {
+  net::ConnectOptions options;
+  TULLE_CO_TRY(net::Connected c, co_await net::connect(reactor, to, options, deadline));
+  co_return std::make_unique<net::TcpStream>(reactor, std::move(c.fd), c.local, to, false);
+}
+
+}  // namespace
+
+rt::Task<Result<Answer>> http_call(rt::Reactor& reactor, Connector connector, std::string method, std::string path,
+                                   std::string body, TimePoint deadline) {
+  std::string what = cat(method, " ", path);
+  co_return co_await rt::with_deadline(
+      reactor, deadline, what,
+      call(reactor, std::move(connector), std::move(method), std::move(path), std::move(body)));
+}
+
+rt::Task<Error> http_hold(rt::Reactor& reactor, Connector connector, std::string path, std::function<void()> on_open) {
+  httpio::Client client(reactor, httpio::Protocol::kHttp1, std::move(connector), {});
+  http::RequestHead head = head_of("GET", path, 0);
+  auto exchange = co_await client.start(head, true);
+  if (!exchange) co_return std::move(exchange).error();
+  auto status = co_await final_status(**exchange);
+  if (!status) co_return std::move(status).error();
+  if (*status != 200)
+    co_return Error(*status == 404 ? Code::kNotFound : Code::kUnavailable, cat(path, ": status ", *status));
+  on_open();
+  while (true) {
+    auto bytes = co_await (*exchange)->read();
+    if (!bytes) co_return std::move(bytes).error();
+    if (bytes->empty()) co_return Error(Code::kClosed, "the control plane ended the registration");
+  }
+}
+
+Connector unix_connector(rt::Reactor& reactor, std::string socket_path) {
+  return [&reactor, path = std::move(socket_path)] { return connect_unix(reactor, path); };
+}
+
+Connector tcp_connector(rt::Reactor& reactor, SocketAddr to, Duration timeout) {
+  return [&reactor, to, timeout] { return connect_tcp(reactor, to, reactor.now() + timeout); };
+}
+
+}  // namespace tulle::cli
