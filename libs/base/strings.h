@@ -4,6 +4,7 @@
 #include <charconv>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +46,13 @@ std::string cat(const A&... pieces) {
 
 constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// For absl's hash containers keyed by std::string, so that they can be asked by std::string_view (Debian's abseil has a
+// string_view of its own): absl::flat_hash_map<std::string, V, StringHash, std::equal_to<>>.
+struct StringHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+};
 
 // ASCII only, as HTTP and DNS want.
 bool iequals(std::string_view a, std::string_view b);
