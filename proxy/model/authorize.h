@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "libs/base/addr.h"
+#include "libs/base/strings.h"
 #include "libs/wire/inbound.h"
 
 namespace tulle::proxy {
@@ -40,7 +41,7 @@ class Authorization {
   bool in_network(IpAddr ip) const;
   std::vector<wire::Network> networks_;
   wire::Authz::Authn authn_;
-  absl::flat_hash_set<std::string> identities_;
+  absl::flat_hash_set<std::string, StringHash, std::equal_to<>> identities_;
   std::vector<std::string> suffixes_;  // ".a.b"; "" allows any identity
   wire::Metadata metadata_;
   wire::Labels labels_;

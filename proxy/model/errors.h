@@ -73,7 +73,7 @@ ProxyError proxy_error(const Error& e);
 // connection: close, for HTTP/1 clients that are not another proxy. What is written is always a valid field value.
 http::ResponseHead error_head(const ProxyError& e, bool grpc, bool emit, bool close);
 
-// A message as one line that a header may carry; "unexpected error" if it cannot be one (as Linkerd does).
+// A message as a header may carry it: printable ASCII, anything else becomes '?', at most 1,024 bytes.
 std::string header_safe(std::string_view text);
 // grpc-message's percent-encoding (PROTOCOL-HTTP2.md).
 std::string percent_encode(std::string_view text);

@@ -106,10 +106,20 @@ OutboundPolicyPtr forward_policy(const wire::Endpoint& endpoint, std::string nam
 // the ServiceProfile API wants it. `port` is the target's.
 OutboundPolicyPtr split_policy(const wire::DestinationProfile& profile, uint16_t port);
 
-// What the policy asks for and this proxy does not do yet, one line each ("route default/web rule 0: retries"), for
-// the log; empty: everything.
-std::vector<std::string> unsupported(const wire::OutboundPolicy& policy);
-std::vector<std::string> unsupported(const wire::DestinationProfile& profile);
+// What the pipelines do of what a policy may ask for.
+struct Supported {
+  bool retries = false;
+  bool timeouts = false;
+  bool failure_accrual = false;
+  bool min_ready_endpoints = false;      // of failure accrual
+  bool respect_retry_after_hint = false; // of its back-off
+  bool penalty = false;                  // the penalty load estimate
+  bool profile_routes = false;           // routes, retries and timeouts of ServiceProfiles
+};
+// What the policy asks for that is not supported, one line each ("HTTPRoute shop/web: retries"), for the log, at most
+// 20; empty: nothing.
+std::vector<std::string> unsupported(const wire::OutboundPolicy& policy, const Supported& supported);
+std::vector<std::string> unsupported(const wire::DestinationProfile& profile, const Supported& supported);
 
 template <class Ready>
 size_t choose_backend(const Choice& choice, Rng& rng, Ready&& ready) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "libs/base/strings.h"
 #include "libs/base/time.h"
 #include "libs/wire/inbound.h"
 
@@ -56,8 +57,8 @@ class RateLimiter {
   std::optional<Named> total_;
   uint32_t identity_rps_ = 0;
   std::vector<Named> overrides_;
-  absl::flat_hash_map<std::string, size_t> override_of_;
-  absl::flat_hash_map<std::string, Gcra> clients_;
+  absl::flat_hash_map<std::string, size_t, StringHash, std::equal_to<>> override_of_;
+  absl::flat_hash_map<std::string, Gcra, StringHash, std::equal_to<>> clients_;
   TimePoint swept_{};
 };
 

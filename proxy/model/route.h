@@ -38,7 +38,8 @@ class Pattern {
 
 // What a request is matched by; views of a head that must outlive it.
 struct RequestView {
-  std::string_view host;    // without port and trailing dot; compared without case
+  std::string_view authority;
+  std::string_view host;    // of the authority, without port; compared without case
   std::string_view path;    // without query; "/" if the target has none
   std::string_view query;   // without '?'
   std::string_view method;

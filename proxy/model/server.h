@@ -45,7 +45,4 @@ ServerPolicyPtr invalid_server(std::string why);
 std::optional<wire::Server> default_server(std::string_view name, const std::vector<Cidr>& cluster_networks,
                                            Duration detect_timeout, bool opaque);
 
-// What the policy asks for and this proxy does not do yet, for the log.
-std::vector<std::string> unsupported(const wire::Server& server);
-
 }  // namespace tulle::proxy
