@@ -18,7 +18,7 @@ class MeshError(Exception):
 
 def remove(name):
     """Ends a mesh by name, whoever started it, as far as there is anything to end."""
-    subprocess.run([BIN / "tulle", "down", "--mesh", name], stdin=subprocess.DEVNULL, capture_output=True)
+    subprocess.run([BIN / "tulle", "down", "--mesh", name, "--purge"], stdin=subprocess.DEVNULL, capture_output=True)
 
 
 class Mesh:
@@ -45,9 +45,11 @@ class Mesh:
     def answers(self):
         return self.tulle("get", "service", "--mesh", self.name, "-o", "json", check=False).returncode == 0
 
-    def up(self, *words):
-        """Starts the mesh and waits until it answers."""
+    def up(self, *words, foreground=True, prometheus=False):
+        """Starts the mesh and waits until it answers. In the foreground it ends with this process."""
         command = [BIN / "tulle", "up", "--mesh", self.name, "--dir", self.manifests, *words]
+        command += ["--foreground"] if foreground else []
+        command += [] if prometheus else ["--no-prometheus"]
         self.control = self.processes.start("up", command)
 
         def is_up():

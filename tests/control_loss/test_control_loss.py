@@ -15,7 +15,7 @@ def read(path):
 
 
 def test_control_plane_lost_under_load(mesh):
-    mesh.up()
+    mesh.up(foreground=False)  # in the foreground a mesh ends with its control plane
     for i in range(3):
         mesh.origin(f"origin-{i}", ports="http1 tcp")
     for i in range(3):

@@ -6,6 +6,8 @@ import secrets
 import signal
 import socket
 import time
+import urllib.parse
+import urllib.request
 
 from support.mesh import BIN, PYTHON, SUPPORT, Mesh
 
@@ -52,8 +54,10 @@ def test_a_request_by_service_name_over_mtls(mesh):
     mesh.origin("hello-2", "hello", ports="http1")
     mesh.ready("hello-1")
     mesh.ready("hello-2")
-    code, log = mesh.curl("curl", "-H", "x-id: first", "http://hello:8080/", *["http://hello:8080/"] * 19)
-    assert code == 0 and "first hello-" in log, log
+    pod = mesh.run("curl", ["sh", "-c", "curl -sS -H 'x-id: first' " + "http://hello:8080/ " * 20 + "; echo done; sleep 60"])
+    mesh.wait("curl is done", lambda: "done" in pod.log() or not pod.running(), 20)
+    log = pod.log()
+    assert log.count("first hello-") == 20, log
     assert "hello-1" in log and "hello-2" in log, f"both instances should have answered:\n{log}"
     assert mesh.edge_is_mtls("curl", "hello")
 
@@ -228,9 +232,10 @@ def test_nothing_is_left_behind(mesh):
     mesh.wait("the pod's processes are gone", lambda: not [p for p in mine(mesh.name) if "sleeper" in p[1]] and not marked(mark), 10)
     mesh.stop()
     mesh.wait(f"no process of the mesh is left: {mine(mesh.name)}", lambda: not mine(mesh.name), 10)
-    runtime = [pathlib.Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "tulle" / mesh.name,
-               pathlib.Path(f"/tmp/tulle-{os.getuid()}") / mesh.name]
-    assert not [p for p in runtime if p.exists()]
+    folders = [pathlib.Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/tulle-{os.getuid()}")) / mesh.name,
+               pathlib.Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "tulle" / mesh.name,
+               pathlib.Path(os.environ.get("XDG_STATE_HOME", pathlib.Path.home() / ".local/state")) / "tulle" / mesh.name]
+    assert not [p for p in folders if p.exists()]
 
 
 def marked(mark):
@@ -276,6 +281,27 @@ def test_expose_and_host(mesh):
             connection.settimeout(10)
             assert connection.recv(100) == b"from a pod"
         assert pod.wait(20) == 0, pod.log()
+
+
+def test_prometheus_sees_the_pods(mesh):
+    """Debian's Prometheus, started by `tulle up`, finds the pods by itself and scrapes their proxies."""
+    mesh.up(prometheus=True)
+    mesh.origin("seen", "seen", ports="http1")
+    mesh.ready("seen")
+    client = mesh.run("client", [PYTHON, SUPPORT / "client.py", "--out", mesh.folder / "out", "--rate", "10", "--http1", "seen:8080"])
+    url = next(line.split()[1] for line in mesh.control.log().splitlines() if line.split()[:1] == ["Prometheus"])
+    query = urllib.parse.quote('sum(request_total{direction="outbound",tls="true"})')
+
+    def counted():
+        try:
+            with urllib.request.urlopen(f"{url}/api/v1/query?query={query}", timeout=5) as answer:
+                result = json.load(answer)["data"]["result"]
+            return bool(result) and float(result[0]["value"][1]) > 0
+        except OSError:
+            return False
+
+    mesh.wait(f"{url} has requests over mutual TLS", counted, 40, every=0.5)
+    assert client.running(), client.log()
 
 
 def test_the_command_line_helps(mesh):

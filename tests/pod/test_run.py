@@ -86,9 +86,9 @@ def test_the_control_plane_goes_and_comes_back(runner):
     time.sleep(0.5)  # it tries in vain meanwhile
     assert pod.running()
     runner.start_control()
-    runner.wait("published again", lambda: ("ready", True) in runner.control.log)
+    runner.wait("held again", lambda: "hold" in runner.control.whats())
     body = runner.control.details("register")[0]
-    assert body["name"] == "chosen" and body["address"] == runner.addresses[0]
+    assert body["name"] == "chosen" and body["ready"] and body["address"] == runner.addresses[0]
     assert runner.noted().count(f"proxy starts on {runner.addresses[0]} ports 8080:8080") == 1, "the proxy was left alone"
     pod.signal(signal.SIGTERM)
     assert pod.wait(10) == 5

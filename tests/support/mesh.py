@@ -97,7 +97,7 @@ class Mesh(meshes.Mesh):
     def up_again(self):
         self.processes.all.remove(self.control)
         self.control.stop()
-        self.up()
+        self.up(foreground=False)
 
     def show_logs(self, lines=60):
         super().show_logs(lines)
