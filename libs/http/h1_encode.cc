@@ -11,6 +11,7 @@ namespace {
 struct Writer {
   char* at;
   void put(std::string_view s) {
+    if (s.empty()) return;  // memcpy wants no null
     std::memcpy(at, s.data(), s.size());
     at += s.size();
   }
@@ -39,7 +40,7 @@ struct FramingField {
     std::string_view name;
     if (body.framing == Framing::kChunked) name = "transfer-encoding: chunked\r\n";
     else if (body.framing == Framing::kLength) name = "content-length: ";
-    std::memcpy(text, name.data(), name.size());
+    name.copy(text, name.size());
     size = name.size();
     if (body.framing != Framing::kLength) return;
     char* end = std::to_chars(text + size, text + sizeof text - 2, body.length).ptr;

@@ -418,10 +418,9 @@ int H2Session::Impl::send_data(nghttp2_session*, nghttp2_frame* frame, const uin
   if (!m.out || m.out->size() >= m.out_limit) return NGHTTP2_ERR_WOULDBLOCK;
   Stream* s = m.find(frame->hd.stream_id);
   if (!s || s->out.size() < size) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-  char* room = m.out->prepare(9 + size);
-  std::memcpy(room, frame_head, 9);
-  std::memcpy(room + 9, s->out.data(), size);
-  m.out->commit(9 + size);
+  m.out->prepare(9 + size);
+  m.out->append(text(frame_head, 9));
+  m.out->append(s->out.view().substr(0, size));
   s->out.consume(size);
   if (s->over_mark && s->out.size() <= m.options.write_mark) {
     s->over_mark = false;
