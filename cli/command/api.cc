@@ -72,6 +72,15 @@ PodInfo pod_of(const Json& item, const Json& services) {
   return pod;
 }
 
+// The error of an answer that is none: {"error": "…"}, or the body's start.
+Error error_of(const HttpAnswer& answer) {
+  std::string why = text(Json::parse(answer.body, nullptr, false), "error");
+  if (why.empty())
+    why = cat("answered with status ", answer.status, ": ", std::string_view(answer.body).substr(0, 200));
+  Code code = answer.status == 404 ? Code::kNotFound : answer.status == 400 ? Code::kInvalid : Code::kInternal;
+  return Error(code, std::move(why), Side::kPeer);
+}
+
 double value_of(const std::vector<observe::Sample>& samples, std::string_view name) {
   for (const observe::Sample& s : samples)
     if (s.name == name) return s.value;
@@ -82,12 +91,12 @@ double value_of(const std::vector<observe::Sample>& samples, std::string_view na
 
 Result<std::string> ask_control(const MeshPaths& mesh, std::string_view path) {
   auto answer = http_get({{{}, mesh.socket}, std::string(path)}, kControlTimeout);
-  if (answer) return answer;
+  if (answer && answer->status == 200) return std::move(answer->body);
+  if (answer) return fail(error_of(*answer));
   Error& e = answer.error();
-  if (e.code == Code::kConnect || e.code == Code::kIo || e.code == Code::kReset || e.code == Code::kClosed)
-    return fail(Code::kUnavailable, cat("mesh ", mesh.name, " is not up (", e.reason,
-                                        "): start it with `tulle up --mesh ", mesh.name, "`"));
-  return fail(std::move(e));
+  if (e.code == Code::kTimeout || e.code == Code::kTooLarge) return fail(std::move(e));
+  return fail(Code::kUnavailable,
+              cat("mesh ", mesh.name, " is not up (", e.reason, "): start it with `tulle up --mesh ", mesh.name, "`"));
 }
 
 std::string url_escape(std::string_view text) {
@@ -137,10 +146,15 @@ std::vector<Result<std::string>> read_metrics(const std::vector<PodInfo>& pods) 
     answers.emplace_back(ip ? Result<std::string>() : fail(Code::kUnavailable, "it has no address"));
     if (ip) asks.push_back({{SocketAddr(*ip, kAdminPort), ""}, "/metrics"});
   }
-  std::vector<Result<std::string>> got = http_get_all(asks, kPodTimeout);
+  std::vector<Result<HttpAnswer>> got = http_get_all(asks, kPodTimeout);
   size_t next = 0;
-  for (auto& answer : answers)
-    if (answer) answer = std::move(got[next++]);
+  for (auto& answer : answers) {
+    if (!answer) continue;
+    Result<HttpAnswer>& g = got[next++];
+    if (!g) answer = fail(std::move(g).error());
+    else if (g->status != 200) answer = fail(error_of(*g));
+    else answer = std::move(g->body);
+  }
   return answers;
 }
 
@@ -166,6 +180,7 @@ Observation observe_pods(const std::vector<PodInfo>& pods, Duration window) {
     auto samples = answers[i] ? observe::parse_metrics(*answers[i]) : fail(answers[i].error());
     if (!samples) {
       out.unreachable.push_back(cat(key(meshed[i]), ": ", samples.error().reason));
+      out.scrapes.push_back({meshed[i], {}, {}, 0});
       continue;
     }
     Scrape scrape{meshed[i], {}, std::move(*samples), 0};

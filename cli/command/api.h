@@ -36,7 +36,7 @@ Result<Inventory> take_inventory(const MeshPaths& mesh);
 std::vector<Result<std::string>> read_metrics(const std::vector<PodInfo>& pods);
 
 struct Observation {
-  std::vector<Scrape> scrapes;           // of the pods that answered, and of unmeshed ones without samples
+  std::vector<Scrape> scrapes;           // of all pods; without samples where unmeshed or unreachable
   std::vector<std::string> unreachable;  // "shop/api-1: REASON"
 };
 // Scrapes all pods twice, `window` apart. Zero: once, for what has been since each proxy started.

@@ -142,8 +142,7 @@ int get(const Context& context, const GetOptions& options) {
   std::string kind = plural_of(options.kind);
   auto text = ask_control(*mesh, cat("/v1/resources/", url_escape(kind)));
   if (!text && text.error().code == Code::kNotFound)
-    return report(
-        Error(Code::kInvalid, cat("there is no kind ", tulle::quoted(options.kind), ": ", kind_list(), " are")));
+    return report(Error(Code::kInvalid, cat("kind ", tulle::quoted(options.kind), ": ", kind_list(), " are accepted")));
   if (!text) return report(text.error());
   Json list = Json::parse(*text, nullptr, false);
   if (!list.is_object() || !list["items"].is_array())

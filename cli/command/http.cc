@@ -16,7 +16,7 @@ constexpr size_t kAtOnce = 64;
 
 using StreamResult = Result<std::unique_ptr<net::Stream>>;
 
-rt::Task<StreamResult> dial(rt::Reactor& reactor, const Server* server, TimePoint deadline) {
+rt::Task<StreamResult> dial(rt::Reactor& reactor, const HttpServer* server, TimePoint deadline) {
   if (!server->socket_path.empty()) {
     auto fd = net::connect_unix(server->socket_path);
     if (!fd) co_return fail(std::move(fd).error());
@@ -37,7 +37,7 @@ rt::Task<Result<std::string>> read_body(httpio::ClientExchange* exchange) {
   }
 }
 
-rt::Task<Result<std::string>> get(rt::Reactor& reactor, const Ask* ask, TimePoint deadline) {
+rt::Task<Result<HttpAnswer>> get(rt::Reactor& reactor, const Ask* ask, TimePoint deadline) {
   httpio::Client client(reactor, httpio::Protocol::kHttp1,
                         [&reactor, ask, deadline] { return dial(reactor, &ask->server, deadline); }, {});
   http::RequestHead head;
@@ -51,20 +51,17 @@ rt::Task<Result<std::string>> get(rt::Reactor& reactor, const Ask* ask, TimePoin
     status = answer.status;
   }
   TULLE_CO_TRY(std::string body, co_await read_body(exchange.get()));
-  if (status == 200) co_return body;
-  co_return fail(
-      status == 404 ? Code::kNotFound : Code::kInternal,
-      cat("GET ", ask->path, " was answered with ", status, ": ", trim(std::string_view(body).substr(0, 300))));
+  co_return HttpAnswer{status, std::move(body)};
 }
 
-rt::Task<void> get_into(rt::Reactor& reactor, const Ask* ask, TimePoint deadline, Result<std::string>* out) {
+rt::Task<void> get_into(rt::Reactor& reactor, const Ask* ask, TimePoint deadline, Result<HttpAnswer>* out) {
   *out = co_await rt::with_deadline(reactor, deadline, "HTTP", get(reactor, ask, deadline));
 }
 
 }  // namespace
 
-std::vector<Result<std::string>> http_get_all(const std::vector<Ask>& asks, Duration timeout) {
-  std::vector<Result<std::string>> answers(asks.size(), Result<std::string>());
+std::vector<Result<HttpAnswer>> http_get_all(const std::vector<Ask>& asks, Duration timeout) {
+  std::vector<Result<HttpAnswer>> answers(asks.size(), Result<HttpAnswer>());
   rt::Reactor reactor;
   rt::Scope scope(reactor);
   for (size_t i = 0; i < asks.size() || scope.size() > 0;) {
@@ -77,6 +74,6 @@ std::vector<Result<std::string>> http_get_all(const std::vector<Ask>& asks, Dura
   return answers;
 }
 
-Result<std::string> http_get(const Ask& ask, Duration timeout) { return std::move(http_get_all({ask}, timeout)[0]); }
+Result<HttpAnswer> http_get(const Ask& ask, Duration timeout) { return std::move(http_get_all({ask}, timeout)[0]); }
 
 }  // namespace tulle::cli

@@ -12,20 +12,24 @@
 namespace tulle::cli {
 
 // Where to ask: a TCP address, or a Unix socket where `socket_path` is set.
-struct Server {
+struct HttpServer {
   SocketAddr address;
   std::string socket_path;
 };
 
 struct Ask {
-  Server server;
+  HttpServer server;
   std::string path;
 };
 
-// The body of the answer to GET. Errors: no connection (kConnect), a status other than 200 (kNotFound for 404, else
-// kInternal, with the body's start in the reason), more than 64 MiB (kTooLarge), no answer in `timeout` (kTimeout).
-Result<std::string> http_get(const Ask& ask, Duration timeout);
+struct HttpAnswer {
+  int status = 0;
+  std::string body;
+};
+
+// The answer to GET. Errors: no connection (kConnect), more than 64 MiB (kTooLarge), no answer in `timeout` (kTimeout).
+Result<HttpAnswer> http_get(const Ask& ask, Duration timeout);
 // The same for many at once; answers in the order of the questions.
-std::vector<Result<std::string>> http_get_all(const std::vector<Ask>& asks, Duration timeout);
+std::vector<Result<HttpAnswer>> http_get_all(const std::vector<Ask>& asks, Duration timeout);
 
 }  // namespace tulle::cli

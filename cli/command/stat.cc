@@ -10,7 +10,9 @@
 namespace tulle::cli {
 
 static Table stat_of(const ObserveOptions& options, const std::vector<Scrape>& scrapes, const Inventory& inventory) {
-  std::vector<StatRow> rows = stat_rows(scrapes, options.grain(), inventory.services);
+  bool pods = options.grain() == Grain::kPod;
+  std::vector<StatRow> rows =
+      stat_rows(scrapes, options.grain(), pods ? decltype(inventory.services){} : inventory.services);
   std::erase_if(rows, [&](const StatRow& row) { return !options.name_space.empty() && row.ns != options.name_space; });
   return stat_table(rows, options.grain());
 }
