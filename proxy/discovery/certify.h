@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "libs/grpc/status.h"
 #include "libs/httpio/client.h"
 #include "libs/observe/metrics.h"
 #include "libs/rt/scope.h"
@@ -26,11 +27,14 @@ struct KeyAndCsr {
 // From key.p8 and csr.der in the identity folder; or, when ephemeral, made now. Errors name the file.
 Result<KeyAndCsr> load_key(const IdentityConfig& config);
 
+// When to renew a certificate that has so long to live: at 70 % of that, within the bounds of the configuration.
+Duration renewal_delay(Duration remaining, const IdentityConfig& config);
+
 struct CertifierOptions {
   const IdentityConfig* config;              // outlives the certifier
   std::string workload;                      // for the watch of trust bundles
   std::string authority;                     // of the identity service
-  BackoffConfig backoff;                           // of that watch
+  BackoffConfig backoff;                     // when the service cannot be reached, and of that watch
   Duration call_timeout = 10s;               // of one Certify
   WallTime (*wall_clock)() = nullptr;        // nullptr: the system's
 };
@@ -55,14 +59,12 @@ class Certifier {
   Certifier(rt::Reactor& reactor, CertifierOptions options, KeyAndCsr key, tls::TrustBundle roots,
             observe::Shard& shard, OnContext on_context);
   rt::Task<void> renew_forever(httpio::Client& client);
-  rt::Task<void> watch_bundles(httpio::Client& client);
-  rt::Task<Result<wire::CertifyResponse>> certify(httpio::Client& client);
+  rt::Task<grpc::Status> certify(httpio::Client& client);
   Result<> install(wire::CertifyResponse answer);
-  void apply_bundle(wire::TrustBundle bundle);
+  rt::Task<void> watch_bundles(httpio::Client& client);
+  void apply_bundle(const wire::TrustBundle& bundle);
   Result<std::shared_ptr<const tls::Context>> build(std::optional<tls::Credentials> credentials,
                                                     const tls::TrustBundle& roots) const;
-  Duration next_renewal() const;
-  void publish(std::shared_ptr<const tls::Context> context);
   WallTime wall() const;
 
   rt::Reactor& reactor_;
@@ -74,6 +76,7 @@ class Certifier {
   WallTime valid_until_{};
   OnContext on_context_;
   rt::Signal renew_now_;
+  bool watching_bundles_ = false;
   observe::GaugeRef expiration_, refresh_;
   observe::CounterRef ok_, failed_;
   rt::Scope tasks_;
