@@ -27,7 +27,7 @@ class RetryBudget {
   // Takes the price of one retry; false: the budget is spent.
   bool withdraw(TimePoint now) {
     expire(now);
-    if (balance() < 1) return false;
+    if (balance() < 1 - 1e-6) return false;  // sums of ratios are not exact
     slots_[at_] -= 1;
     return true;
   }

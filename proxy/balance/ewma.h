@@ -19,16 +19,12 @@ class PeakEwma {
         decay_(static_cast<double>(std::max<Duration>(decay, 1ns).count())),
         at_(now) {}
 
-  // A request took rtt and ended now. A higher value replaces the estimate; a lower one is blended in by its age:
-  // est·e^(−Δt/decay) + rtt·(1−e^(−Δt/decay)). A moment before the last one counts as the last one.
+  // A request took rtt and ended now. A value above the faded estimate replaces it; a lower one leaves it fading by
+  // e^(−Δt/decay), so that it ends at what is true now. (Linkerd's formula adds rtt·(1−e^(−Δt/decay)) to that; for an
+  // endpoint that is seldom chosen it would put the estimate up again on a good answer, and keep it out for minutes.)
+  // A moment before the last one counts as the last one.
   void add(Duration rtt, TimePoint now) {
-    double sample = static_cast<double>(std::max<Duration>(rtt, 0ns).count());
-    if (sample > estimate_) {
-      estimate_ = sample;
-    } else {
-      double weight = weight_at(now);
-      estimate_ = estimate_ * weight + sample * (1 - weight);
-    }
+    estimate_ = std::max(static_cast<double>(std::max<Duration>(rtt, 0ns).count()), estimate(now));
     at_ = std::max(at_, now);
   }
 
