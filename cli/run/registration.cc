@@ -31,7 +31,7 @@ Result<uint16_t> port_of(const json& object, const char* key) {
 
 }  // namespace
 
-std::string registration_request(const RunOptions& options, int pid, const Registration* known,
+std::string registration_request(const RunOptions& options, int pid, const Registration* known, bool ready,
                                  const std::vector<std::string>& refused, const std::map<uint16_t, uint16_t>& served) {
   json body = {{"namespace", options.ns}, {"pid", pid}, {"labels", json::object()}, {"ports", json::array()}};
   std::string name = known ? known->name : options.name;
@@ -45,7 +45,7 @@ std::string registration_request(const RunOptions& options, int pid, const Regis
     if (auto it = served.find(p.number); it != served.end()) port["served"] = it->second;
     body["ports"].push_back(std::move(port));
   }
-  if (!options.command.empty()) body["command"] = options.command[0];
+  if (ready) body["ready"] = true;
   if (known) body["address"] = known->address.to_string();
   if (!refused.empty()) body["refused_addresses"] = refused;
   return body.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -75,12 +75,23 @@ Result<Registration> parse_registration(std::string_view text) {
     for (const auto& [key, value] : env->items())
       if (value.is_string()) out.environment[key] = value.get<std::string>();
   }
+  if (const json* warnings = find(body, "warnings"); warnings && warnings->is_array()) {
+    for (const json& w : *warnings)
+      if (w.is_string()) out.warnings.push_back(w.get<std::string>());
+  }
   if (const json* anchors = find(body, "trust_anchors_pem"); anchors && anchors->is_string())
     out.environment.emplace("LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", anchors->get<std::string>());
   if (const json* token = find(body, "token_path"); token && token->is_string())
     out.environment.emplace("LINKERD2_PROXY_IDENTITY_TOKEN_FILE", token->get<std::string>());
   if (const json* identity = find(body, "identity"); identity && identity->is_string())
     out.environment.emplace("LINKERD2_PROXY_IDENTITY_LOCAL_NAME", identity->get<std::string>());
+  return out;
+}
+
+std::string Registration::control_addresses() const {
+  std::string out;
+  for (const auto& [key, value] : environment)
+    if (key.ends_with("_SVC_ADDR")) append(out, key, "=", value, " ");
   return out;
 }
 

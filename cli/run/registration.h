@@ -26,11 +26,16 @@ struct Registration {
   IpAddr address;
   std::vector<ServedPort> ports;
   std::map<std::string, std::string> environment;  // of the proxy
+  std::vector<std::string> warnings;               // for the user
+
+  // Where the proxy finds the control plane: what it cannot learn anew while it runs.
+  std::string control_addresses() const;
 };
 
 // The body of POST /v1/workloads. `known`: registered before, to be registered again as the same; `refused`: addresses
-// that somebody else on this machine already uses; `served`: port → served port, where the usual one is taken.
-std::string registration_request(const RunOptions& options, int pid, const Registration* known,
+// that somebody else on this machine already uses; `ready`: it is published at once; `served`: port → served port,
+// where the usual one is taken.
+std::string registration_request(const RunOptions& options, int pid, const Registration* known, bool ready,
                                  const std::vector<std::string>& refused, const std::map<uint16_t, uint16_t>& served);
 // Its answer. Error: names the field that is missing or wrong.
 Result<Registration> parse_registration(std::string_view body);

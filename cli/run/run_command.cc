@@ -137,8 +137,7 @@ void add_run_command(CLI::App& app, Context& context) {
       ->type_name("NAME");
   command.add_option("--namespace,-n", options->ns, "the namespace")->capture_default_str()->type_name("NAME");
   command.add_option("--name", options->name, "its own name (default: made from the service's)")->type_name("NAME");
-  command
-      .add_option("--service-account", options->service_account, "whose identity it has (default: the service's name)")
+  command.add_option("--service-account", options->service_account, "whose identity it has (default: default)")
       ->type_name("NAME");
   add_parsed(command, "--port", "a port that it serves, with its name, such as http=8080; may be repeated",
              [options](std::string_view t) -> Result<> {

@@ -155,8 +155,9 @@ rt::Task<Result<Answer>> Session::control(std::string method, std::string path, 
 }
 
 rt::Task<Result<Registration>> Session::register_once() {
-  std::string body =
-      registration_request(options_, ::getpid(), registration_ ? &*registration_ : nullptr, refused_, served_wishes_);
+  asked_ready_ = want_ready_;
+  std::string body = registration_request(options_, ::getpid(), registration_ ? &*registration_ : nullptr, want_ready_,
+                                          refused_, served_wishes_);
   TULLE_CO_TRY(Answer answer, co_await control("POST", "/v1/workloads", std::move(body), kControlTimeout));
   if (answer.status / 100 == 2) co_return parse_registration(answer.body);
   Code code = answer.status / 100 == 4 ? Code::kInvalid : Code::kUnavailable;
@@ -199,13 +200,16 @@ rt::Task<void> Session::keep_registered() {
       if (failure_) co_return;
       if (!registration_) continue;
     } else {
-      proxy_outdated_ = registration_ && r->environment != registration_->environment;
+      proxy_outdated_ = registration_ && r->control_addresses() != registration_->control_addresses();
+      if (!registration_)
+        for (const std::string& w : r->warnings) note(w);
       registration_ = std::move(*r);
       changed_.notify();
       if (proxy_outdated_) pod_.signal_proxy(SIGTERM);
       Error end = co_await http_hold(reactor_, unix_connector(reactor_, setting_.control_socket),
                                      cat("/v1/workloads/", registration_->id, "/hold"), [this] {
                                        registered_ = true;
+                                       published_ = asked_ready_;
                                        changed_.notify();
                                      });
       registered_ = published_ = false;
@@ -343,7 +347,9 @@ rt::Task<void> Session::withdraw(TimePoint deadline) {
 rt::Task<void> Session::drain(TimePoint deadline) {
   if (options_.ports.empty() || !proxy_running_ || stop_now_) co_return;
   SocketAddr admin(registration_->address, 4191);
-  (void)co_await http_call(reactor_, tcp_connector(reactor_, admin, 1s), "POST", "/drain", "", deadline);
+  auto answer = co_await http_call(reactor_, tcp_connector(reactor_, admin, 1s), "POST", "/drain", "", deadline);
+  // A proxy that cannot say (Linkerd's): a moment for what is on its way.
+  if (answer && answer->status != 200) co_await rt::sleep_for(reactor_, std::min<Duration>(1s, options_.grace / 4));
 }
 
 rt::Task<void> Session::stop_gently() {

@@ -87,6 +87,7 @@ class Session {
   bool registered_ = false;                   // the control plane holds it now
   bool want_ready_ = false;
   bool published_ = false;
+  bool asked_ready_ = false;  // in the latest registration
   bool proxy_running_ = false;
   bool proxy_ready_ = false;
   bool proxy_wanted_ = true;
