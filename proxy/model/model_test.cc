@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "proxy/model/authorize.h"
 #include "proxy/model/classify.h"
 #include "proxy/model/errors.h"
@@ -364,6 +366,25 @@ TEST(Errors, TableAgreesWithTheReference) {
   is(Reason::kFailFast, 504, 4, true);
   is(Reason::kIdentityMismatch, 502, 14, true);
   is(Reason::kNoDispatcher, 502, 14, true);
+}
+// docs/errors.md is the same table in words.
+TEST(Errors, DocumentationAgrees) {
+  constexpr std::string_view kGrpcNames[] = {"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+                                             "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+                                             "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE"};
+  std::ifstream file(TULLE_ERRORS_MD);
+  ASSERT_TRUE(file);
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("| `")) rows.push_back(line);
+  ASSERT_EQ(rows.size(), error_table().size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const ErrorRow& row = error_table()[i];
+    EXPECT_TRUE(rows[i].starts_with(cat("| `", row.name, "` | ", row.http_status ? cat(row.http_status) : "from the route", " | ",
+                                        row.grpc_status >= 0 ? kGrpcNames[row.grpc_status] : "from the route", " | ",
+                                        row.fatal ? "yes" : "no", " | ")))
+        << rows[i];
+  }
 }
 TEST(Errors, FromErrors) {
   auto reason = [](Code c, Side s = Side::kPeer, Retry r = Retry::kNever) { return proxy_error(Error(c, "x", s, r)).reason; };
