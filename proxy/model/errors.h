@@ -41,7 +41,8 @@ enum class Reason : uint8_t {
 
 struct ErrorRow {
   Reason reason;
-  std::string_view name;  // in metrics and logs: "connect-timeout"
+  std::string_view name;   // in logs and docs/errors.md: "connect-timeout"
+  std::string_view label;  // Linkerd's, of *_http_errors_total{error=…}: "i/o", "failfast", …; ours where it has none
   int http_status;        // 0: given by the filter
   int grpc_status;        // −1: given by the filter
   bool fatal;             // the client's connection is closed after the answer
