@@ -2,6 +2,7 @@
 // what is read is bounded by the message, and a name by the 255 bytes of RFC 1035 §3.1.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -37,14 +38,14 @@ struct Query {
   uint8_t opcode = 0;                    // 0: a standard query
   Question question;
   std::optional<uint16_t> edns_udp_size;  // the sender takes EDNS0, and answers of that size over UDP
-  // How long an answer over UDP may be.
-  size_t udp_limit() const { return edns_udp_size ? std::max<size_t>(kMaxUdp, *edns_udp_size) : kMaxUdp; }
+  // How long an answer over UDP may be; also with EDNS0 no longer than 4096 (what resolvers ask for at most).
+  size_t udp_limit() const { return edns_udp_size ? std::clamp<size_t>(*edns_udp_size, kMaxUdp, 4096) : kMaxUdp; }
 };
 
-// A message with the QR bit off, exactly one question and nothing else but OPT. Error: kInvalid; when at least a header
-// of a query came, its id can be had by header_id() for a FORMERR.
+// A message with the QR bit off, exactly one question and additional records at most, of which OPT is read. Error:
+// kInvalid; when at least the header of a query came, query_id() gives its id for a FORMERR.
 Result<Query> parse_query(Bytes message);
-// The id when the message is long enough and is a query.
+// The id when the message has a header and is a query.
 std::optional<uint16_t> query_id(Bytes message);
 
 struct Record {
@@ -66,7 +67,7 @@ struct Answer {
   std::vector<Question> questions;
   std::vector<Record> answers, authority;  // in order, of all types; additional records are checked and dropped
 };
-// A message with the QR bit on.
+// A message with the QR bit on. One with TC may be cut off inside its records.
 Result<Answer> parse_answer(Bytes message);
 
 // A question as a client sends it, with EDNS0 of `udp_size`. Error: kInvalid for a name that cannot be sent.

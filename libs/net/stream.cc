@@ -88,7 +88,14 @@ FdStream::FdStream(rt::Reactor& reactor, Fd fd, SocketAddr local, SocketAddr pee
   if (auto r = reactor.watch(fd_.get(), *this); !r) fail_write(r.error());
 }
 
-FdStream::~FdStream() { reactor().forget(fd_.get(), *this); }
+FdStream::~FdStream() {
+  if (fd_) reactor().forget(fd_.get(), *this);
+}
+
+Fd FdStream::take_fd() {
+  reactor().forget(fd_.get(), *this);
+  return std::move(fd_);
+}
 
 void FdStream::abort() {
   Stream::abort();

@@ -169,6 +169,8 @@ class FdStream : public Stream, private rt::FdHandler {
   ~FdStream() override;
   void abort() override;
   int fd() const { return fd_.get(); }
+  // Gives the socket away, to be used by another kind of stream; this one is of no use after.
+  Fd take_fd();
 
  protected:
   // `readable`: try a read before waiting (after accept; not after connect).

@@ -33,6 +33,12 @@ std::optional<AccessLog> grammar_access_log(std::string_view s) {
   if (s == "json") return AccessLog::kJson;
   return std::nullopt;
 }
+std::optional<bool> grammar_balancer(std::string_view s) {
+  if (s == "round-robin") return true;
+  if (s == "p2c") return false;
+  return std::nullopt;
+}
+
 std::optional<OnNoDiscovery> grammar_on_no_discovery(std::string_view s) {
   if (s == "refuse") return OnNoDiscovery::kRefuse;
   if (s == "plaintext") return OnNoDiscovery::kPlaintext;
@@ -352,6 +358,7 @@ std::optional<IdentityConfig> read_identity(Env& env) {
 
 void read_ours(Env& env, Config& c) {
   env.duration("TULLE_PROXY_NO_DISCOVERY_TIMEOUT", c.no_discovery_timeout);
+  env.read("TULLE_PROXY_BALANCER", c.round_robin, &grammar_balancer, "p2c or round-robin");
   env.read("TULLE_PROXY_ON_NO_DISCOVERY", c.on_no_discovery, &grammar_on_no_discovery, "refuse or plaintext");
   env.count("TULLE_PROXY_MAX_CONNECTIONS", c.max_connections);
   env.duration("TULLE_PROXY_ABSENT_GRACE", c.absent_grace);

@@ -185,6 +185,7 @@ struct Config {
   size_t max_connections = 10'000;              // MAX_CONNECTIONS: accepted, inbound and outbound each, all workers
   Duration absent_grace = 10s;                  // ABSENT_GRACE: for endpoints that discovery has withdrawn, as a last resort
   Duration server_first_wait = 5ms;             // SERVER_FIRST_WAIT: client silence after which an opaque dial is tried; 0: never
+  bool round_robin = false;                     // BALANCER=round-robin instead of p2c: only to compare with
   Duration http_header_timeout = 30s;           // HTTP_HEADER_TIMEOUT: of a request's head
   Duration http_idle_timeout{};                 // HTTP_IDLE_TIMEOUT: server connections between requests; 0: none
   std::string resolv_conf = "/etc/resolv.conf"; // RESOLV_CONF: whom the pod's resolver forwards to

@@ -1,0 +1,178 @@
+// Watches: what the control thread learns from the control plane, as immutable snapshots for the workers.
+//
+//   worker: WatchCache::get(key) ──subscribe──▶ control thread: WatchHub runs one stream per key
+//   worker: Handle::value()      ◀──publish───  (a shared_ptr<const T>, posted to each subscribed worker)
+//
+// A worker never waits for the control thread but for a first value, and then with a deadline. The last good value is
+// kept for as long as anybody uses the key and `idle` after that.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "libs/base/time.h"
+#include "libs/rt/reactor.h"
+#include "libs/rt/scope.h"
+#include "libs/rt/signal.h"
+
+namespace tulle::proxy {
+
+template <class Key, class T>
+class WatchHub;
+
+// One worker's view. Lives on the worker's thread; outlives its Handles.
+template <class Key, class T>
+class WatchCache {
+  struct Entry {
+    Key key;
+    std::shared_ptr<const T> value;
+    rt::Signal changed;
+    size_t users = 0;
+    TimePoint idle_since = kNever;
+    Entry(rt::Reactor& r, Key k) : key(std::move(k)), changed(r) {}
+  };
+
+ public:
+  // Keeps the key watched. Not thread-safe.
+  class Handle {
+   public:
+    Handle() = default;
+    Handle(Handle&& o) noexcept : cache_(o.cache_), entry_(std::exchange(o.entry_, nullptr)) {}
+    Handle& operator=(Handle&& o) noexcept {
+      std::swap(cache_, o.cache_);
+      std::swap(entry_, o.entry_);
+      return *this;
+    }
+    ~Handle() {
+      if (entry_) cache_->release(*entry_);
+    }
+    explicit operator bool() const { return entry_ != nullptr; }
+    // The latest snapshot; null before the first.
+    const std::shared_ptr<const T>& value() const { return entry_->value; }
+    rt::Signal& changed() const { return entry_->changed; }
+    // Waits for the first snapshot; false when `deadline` came first.
+    rt::Task<bool> ready(TimePoint deadline) const {
+      while (!entry_->value)
+        if (!co_await entry_->changed.wait_until(deadline)) co_return entry_->value != nullptr;
+      co_return true;
+    }
+
+   private:
+    friend class WatchCache;
+    Handle(WatchCache& c, Entry& e) : cache_(&c), entry_(&e) {}
+    WatchCache* cache_ = nullptr;
+    Entry* entry_ = nullptr;
+  };
+
+  // `idle`: how long an unused key stays watched. `most`: keys held; above, unused ones go at once.
+  WatchCache(rt::Reactor& worker, WatchHub<Key, T>& hub, Duration idle, size_t most = 10'000)
+      : reactor_(worker), hub_(hub), idle_(idle), most_(most) {}
+
+  Handle get(const Key& key) {
+    auto& entry = entries_[key];
+    if (!entry) {
+      entry = std::make_unique<Entry>(reactor_, key);
+      hub_.subscribe(*this, key);
+    }
+    ++entry->users;
+    return Handle(*this, *entry);
+  }
+  // Drops keys that were unused for the idle time; to be called now and then by the owner.
+  void sweep(TimePoint now) {
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      Entry& e = *it->second;
+      if (e.users == 0 && (now - e.idle_since >= idle_ || entries_.size() > most_)) {
+        hub_.unsubscribe(*this, e.key);
+        entries_.erase(it++);
+      } else {
+        ++it;
+      }
+    }
+  }
+  size_t size() const { return entries_.size(); }
+  rt::Reactor& reactor() { return reactor_; }
+
+ private:
+  friend class WatchHub<Key, T>;
+  void release(Entry& e) {
+    if (--e.users == 0) e.idle_since = reactor_.now();
+  }
+  void update(const Key& key, std::shared_ptr<const T> value) {
+    auto it = entries_.find(key);
+    if (it == entries_.end()) return;
+    it->second->value = std::move(value);
+    it->second->changed.notify();
+  }
+
+  rt::Reactor& reactor_;
+  WatchHub<Key, T>& hub_;
+  Duration idle_;
+  size_t most_;
+  absl::flat_hash_map<Key, std::unique_ptr<Entry>> entries_;
+};
+
+// The control thread's side: one stream per key, whoever asks for it. Constructed before the workers run, destroyed
+// after they have ended.
+template <class Key, class T>
+class WatchHub {
+ public:
+  using Publish = std::function<void(std::shared_ptr<const T>)>;
+  // Follows one key for as long as it is not destroyed, publishing what it learns.
+  using Source = std::function<rt::Task<void>(Key, Publish)>;
+
+  WatchHub(rt::Reactor& control, Source source) : reactor_(control), source_(std::move(source)) {}
+
+  // Any thread.
+  void subscribe(WatchCache<Key, T>& cache, Key key) {
+    reactor_.post([this, &cache, key = std::move(key)] { add(cache, key); });
+  }
+  void unsubscribe(WatchCache<Key, T>& cache, Key key) {
+    reactor_.post([this, &cache, key = std::move(key)] { remove(cache, key); });
+  }
+  // Control thread. The latest value of a key, if it is watched.
+  std::shared_ptr<const T> value(const Key& key) const {
+    auto it = watched_.find(key);
+    return it == watched_.end() ? nullptr : it->second->value;
+  }
+  size_t size() const { return watched_.size(); }
+
+ private:
+  struct Watched {
+    std::shared_ptr<const T> value;
+    std::vector<WatchCache<Key, T>*> caches;
+    std::unique_ptr<rt::Running> stream;
+  };
+  void add(WatchCache<Key, T>& cache, const Key& key) {
+    auto& w = watched_[key];
+    if (!w) {
+      w = std::make_unique<Watched>();
+      w->stream = std::make_unique<rt::Running>(reactor_, source_(key, [this, key](std::shared_ptr<const T> v) { publish(key, std::move(v)); }));
+    }
+    w->caches.push_back(&cache);
+    if (w->value) send(cache, key, w->value);
+  }
+  void remove(WatchCache<Key, T>& cache, const Key& key) {
+    auto it = watched_.find(key);
+    if (it == watched_.end()) return;
+    std::erase(it->second->caches, &cache);
+    if (it->second->caches.empty()) watched_.erase(it);
+  }
+  void publish(const Key& key, std::shared_ptr<const T> value) {
+    auto it = watched_.find(key);
+    if (it == watched_.end()) return;
+    it->second->value = value;
+    for (auto* cache : it->second->caches) send(*cache, key, value);
+  }
+  void send(WatchCache<Key, T>& cache, const Key& key, std::shared_ptr<const T> value) {
+    cache.reactor().post([&cache, key, value = std::move(value)] { cache.update(key, value); });
+  }
+
+  rt::Reactor& reactor_;
+  Source source_;
+  absl::flat_hash_map<Key, std::unique_ptr<Watched>> watched_;
+};
+
+}  // namespace tulle::proxy

@@ -1,0 +1,225 @@
+// An inbound connection, from accept to the script for what it speaks.
+#include "libs/base/log.h"
+#include "libs/http/detect.h"
+#include "libs/rt/combine.h"
+#include "libs/tls/tls_stream.h"
+#include "libs/wire/transport.h"
+#include "proxy/inbound/inbound.h"
+
+namespace tulle::proxy::inbound {
+namespace {
+
+rt::Task<bool> read_more(net::Stream& client, Buffer& buffer) {
+  auto bytes = co_await client.read();
+  if (!bytes || bytes->empty()) co_return false;
+  buffer.append(*bytes);
+  co_return true;
+}
+
+enum class First : uint8_t { kTls, kPlain, kSilent, kGone };
+
+// Reads until it is clear whether the connection starts with a TLS ClientHello; `initial` keeps what was read.
+rt::Task<First> detect_tls(rt::Reactor& reactor, net::Stream& client, Buffer& initial, http::ClientHello& hello, TimePoint deadline) {
+  for (;;) {
+    if (!initial.empty()) {
+      auto r = http::parse_client_hello(initial.view());
+      if (r.kind == http::HelloResult::Kind::kFound) {
+        hello = std::move(r.hello);
+        co_return First::kTls;
+      }
+      if (r.kind == http::HelloResult::Kind::kNotTls) co_return First::kPlain;
+    }
+    auto more = co_await rt::until(reactor, deadline, read_more(client, initial));
+    if (!more) co_return initial.empty() ? First::kSilent : First::kPlain;
+    if (!*more) co_return initial.empty() ? First::kGone : First::kPlain;
+  }
+}
+
+enum class Speaks : uint8_t { kHttp1, kHttp2, kOpaque, kGone };
+
+rt::Task<Speaks> detect_http(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline) {
+  for (;;) {
+    if (!initial.empty()) {
+      switch (http::detect(initial.view())) {
+        case http::Detected::kHttp1: co_return Speaks::kHttp1;
+        case http::Detected::kHttp2: co_return Speaks::kHttp2;
+        case http::Detected::kNotHttp: co_return Speaks::kOpaque;
+        case http::Detected::kNeedMore: break;
+      }
+    }
+    auto more = co_await rt::until(reactor, deadline, read_more(client, initial));
+    if (!more) co_return Speaks::kOpaque;
+    if (!*more) co_return initial.empty() ? Speaks::kGone : Speaks::kOpaque;
+  }
+}
+
+rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal& changed) {
+  if (!co_await read_more(s, into)) ended = true;
+  changed.notify();
+}
+
+// The client is silent: the application may be one that speaks first. It is asked, and whoever speaks first decides.
+// Gives the connection to the application if the session is one of raw bytes; its greeting is on its way then.
+rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer& peer, net::Stream& client, Buffer& initial,
+                                                        bool& gone, TimePoint deadline) {
+  rt::Reactor& reactor = in.worker.reactor;
+  rt::Signal changed(reactor);
+  bool client_ended = false, app_ended = false;
+  Buffer greeting;
+  std::unique_ptr<net::Stream> app;
+  {
+    rt::Running client_reads(reactor, read_first(client, initial, client_ended, changed));
+    auto dialled = co_await in.connect_app(peer.target);
+    if (!dialled) co_return nullptr;
+    app = std::move(*dialled);
+    rt::Running app_reads(reactor, read_first(*app, greeting, app_ended, changed));
+    while (initial.empty() && greeting.empty() && !client_ended && !app_ended)
+      if (!co_await changed.wait_until(deadline)) break;
+  }
+  gone = client_ended;
+  if (greeting.empty() && !initial.empty()) co_return nullptr;
+  client.write(greeting.view());
+  co_return app;
+}
+
+rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const ServerPolicy& policy, std::unique_ptr<net::Stream> client,
+                            Buffer initial) {
+  Worker& w = in.worker;
+  TimePoint start = w.reactor.now();
+  TimePoint deadline = start + policy.detect_timeout;
+  bool wait_first = initial.empty() && w.config.server_first_wait > 0s && authorize({}, policy.authorizations, peer.client());
+  if (wait_first) {
+    auto spoke = co_await rt::until(w.reactor, start + w.config.server_first_wait, read_more(*client, initial));
+    if (spoke && !*spoke) co_return;
+    if (!spoke) {
+      bool gone = false;
+      auto app = co_await try_server_first(in, peer, *client, initial, gone, deadline);
+      if (gone) co_return;
+      if (app) co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial), std::move(app));
+    }
+  }
+  switch (co_await detect_http(w.reactor, *client, initial, deadline)) {
+    case Speaks::kHttp1: co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp1, std::move(client), std::move(initial));
+    case Speaks::kHttp2: co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp2, std::move(client), std::move(initial));
+    case Speaks::kOpaque: co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
+    case Speaks::kGone: co_return;
+  }
+}
+
+// A connection whose port is known: by its policy's protocol.
+rt::Task<void> serve_port(Inbound& in, Peer peer, std::unique_ptr<net::Stream> client, Buffer initial) {
+  PortWatch watch = in.worker.ports.get(peer.target.port);
+  ServerPolicyPtr policy = in.policy(watch, peer.target.port);
+  using Kind = ServerPolicy::Kind;
+  Kind kind = peer.passthrough ? Kind::kTls : policy->kind;
+  switch (kind) {
+    case Kind::kDetect: co_await serve_detect(in, std::move(peer), watch, *policy, std::move(client), std::move(initial)); break;
+    case Kind::kHttp1: {
+      // A peer proxy may have made HTTP/2 of it.
+      auto protocol = httpio::Protocol::kHttp1;
+      if (peer.tls && co_await detect_http(in.worker.reactor, *client, initial, in.worker.reactor.now() + in.worker.config.inbound.detect_timeout) == Speaks::kHttp2)
+        protocol = httpio::Protocol::kHttp2;
+      co_await serve_http(in, std::move(peer), watch, protocol, std::move(client), std::move(initial));
+      break;
+    }
+    case Kind::kHttp2:
+    case Kind::kGrpc: co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp2, std::move(client), std::move(initial)); break;
+    case Kind::kOpaque:
+    case Kind::kTls: co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial)); break;
+  }
+}
+
+// The direct port: mesh TLS with the transport's ALPN, then a header that names the port.
+rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStream> client) {
+  Worker& w = in.worker;
+  TimePoint deadline = w.reactor.now() + w.config.inbound.detect_timeout;
+  if (client->alpn() != wire::kTransportAlpn || peer.identity.empty()) {
+    in.tcp_error(peer.target, "no transport header")->add();
+    co_return;
+  }
+  Buffer initial;
+  for (;;) {
+    auto parsed = wire::parse_transport_header(initial.view());
+    if (!parsed) {
+      log_warn("bad transport header", {{"client", peer.identity}, {"error", parsed.error().reason}});
+      in.tcp_error(peer.target, "bad transport header")->add();
+      co_return;
+    }
+    if (*parsed) {
+      const auto& header = (*parsed)->header;
+      if (!header.name.empty()) {
+        log_warn("gateway requests are not served", {{"client", peer.identity}, {"name", header.name}});
+        in.tcp_error(peer.target, "gateway domain invalid")->add();
+        co_return;
+      }
+      peer.target.port = in.app_port(header.port).value_or(0);
+      if (peer.target.port == 0) co_return;
+      initial.consume((*parsed)->size);
+      PortWatch watch = w.ports.get(peer.target.port);
+      using Session = wire::TransportHeader::Session;
+      if (header.session == Session::kOpaque) co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
+      auto protocol = header.session == Session::kHttp2 ? httpio::Protocol::kHttp2 : httpio::Protocol::kHttp1;
+      co_return co_await serve_http(in, std::move(peer), watch, protocol, std::move(client), std::move(initial));
+    }
+    auto more = co_await rt::until(w.reactor, deadline, read_more(*client, initial));
+    if (!more || !*more) {
+      in.tcp_error(peer.target, "transport header timeout")->add();
+      co_return;
+    }
+  }
+}
+
+}  // namespace
+
+rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
+  Worker& w = in.worker;
+  auto place = w.inbound_connections.take();
+  if (!place) co_return;
+  net::apply(accepted.fd.get(), w.config.inbound.accept_socket);
+  SocketAddr local = accepted.local;
+  if (!w.config.pod)
+    if (auto dst = net::original_destination(accepted.fd.get(), !accepted.peer.ip.is_v4())) local = *dst;
+  if (!w.config.inbound_ips.empty() && std::ranges::find(w.config.inbound_ips, local.ip) == w.config.inbound_ips.end()) co_return;
+  auto port = in.app_port(local.port);
+  Peer peer;
+  peer.addr = accepted.peer;
+  peer.target = SocketAddr(local.ip, port.value_or(local.port));
+
+  auto plain = std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
+  Buffer initial;
+  if (port) {
+    PortWatch watch = w.ports.get(*port);
+    if (in.policy(watch, *port)->kind == ServerPolicy::Kind::kOpaque && !w.config.pod)
+      co_return co_await serve_tcp(in, std::move(peer), watch, std::move(plain), std::move(initial));
+  }
+  http::ClientHello hello;
+  TimePoint deadline = w.reactor.now() + w.config.inbound.detect_timeout;
+  First first = co_await detect_tls(w.reactor, *plain, initial, hello, deadline);
+  if (first == First::kGone) co_return;
+  bool ours = first == First::kTls && w.identity && hello.sni == w.config.identity.server_name;
+  if (ours) {
+    std::vector<std::string> alpn;
+    if (!port) alpn.emplace_back(wire::kTransportAlpn);
+    auto stream = co_await tls::TlsStream::accept(w.reactor, w.identity, plain->take_fd(), accepted.local, accepted.peer,
+                                                  std::move(initial), std::move(alpn), deadline);
+    if (!stream) {
+      log_info("TLS handshake failed", {{"client", peer.addr.to_string()}, {"error", stream.error().reason}});
+      in.tcp_error(peer.target, "tls")->add();
+      co_return;
+    }
+    peer.tls = true;
+    if (auto* id = (*stream)->peer_identity()) peer.identity = id->name();
+    if (!port) co_return co_await serve_direct(in, std::move(peer), std::move(*stream));
+    co_return co_await serve_port(in, std::move(peer), std::move(*stream), Buffer());
+  }
+  if (!port) {  // the direct port takes nothing else
+    in.tcp_error(peer.target, "not meshed")->add();
+    plain->abort();
+    co_return;
+  }
+  peer.passthrough = first == First::kTls;
+  peer.sni = hello.sni;
+  co_await serve_port(in, std::move(peer), std::move(plain), std::move(initial));
+}
+
+}  // namespace tulle::proxy::inbound

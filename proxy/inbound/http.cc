@@ -1,0 +1,245 @@
+// One inbound HTTP request, from top to bottom: route → authorization → filters → the application → response.
+#include "libs/base/log.h"
+#include "libs/http/hop_by_hop.h"
+#include "libs/observe/families.h"
+#include "libs/rt/scope.h"
+#include "proxy/inbound/inbound.h"
+#include "proxy/model/classify.h"
+#include "proxy/model/filter.h"
+
+namespace tulle::proxy::inbound {
+namespace {
+
+using http::HeaderId;
+
+// The series of one client connection for one route and authorization.
+struct Series {
+  const void* route;
+  const void* authz;
+  observe::HttpSeries http;
+  observe::CounterRef allowed;
+};
+
+struct Session {
+  Inbound& inbound;
+  Peer peer;
+  PortWatch& watch;
+  ServerPolicyPtr policy;  // of `series`
+  std::vector<std::unique_ptr<Series>> series;
+  Session(Inbound& i, Peer p, PortWatch& w) : inbound(i), peer(std::move(p)), watch(w) {}
+};
+
+Series& series_for(Session& s, const ServerPolicyPtr& policy, const InboundRoute& route, const Authorization& authz) {
+  if (s.policy != policy) {
+    s.series.clear();
+    s.policy = policy;
+  }
+  for (auto& known : s.series)
+    if (known->route == &route && known->authz == &authz) return *known;
+  auto& m = s.inbound.worker.metrics;
+  std::string ip = s.peer.target.ip.to_string();
+  auto server = server_resource(*policy, s.peer.target.port);
+  observe::Labels labels;
+  observe::add_target(labels, ip, s.peer.target.port);
+  observe::add_server(labels, server);
+  observe::add_resource(labels, "route", resource(route.metadata));
+  observe::add_resource(labels, "authz", resource(authz.metadata()));
+  observe::add_tls_client(labels, s.peer.tls_state());
+  s.series.push_back(std::make_unique<Series>(Series{
+      &route, &authz,
+      observe::HttpSeries(m, observe::inbound_endpoint("", ip, s.peer.target.port, s.peer.tls_state(), server, resource(route.metadata), resource(authz.metadata()))),
+      m.counter(observe::kInboundHttpAuthzAllowTotal, labels)}));
+  return *s.series.back();
+}
+
+// Counted when the request is over, however it ends.
+class Record {
+ public:
+  Record(observe::HttpSeries& series, rt::Reactor& reactor) : series_(series), reactor_(reactor), start_(reactor.now()) { series_.request(); }
+  Record(const Record&) = delete;
+  ~Record() {
+    if (!ended_ && outcome_.error.empty()) outcome_.error = "CANCEL";
+    outcome_.success = outcome_.success && ended_;
+    series_.response(outcome_, reactor_.now() - start_);
+  }
+  void head(const http::ResponseHead& h) {
+    classifier_.emplace(h);
+    outcome_.status = static_cast<uint16_t>(h.status);
+    take(classifier_->result());
+  }
+  void end(const http::Headers* trailers) {
+    ended_ = true;
+    if (!classifier_) return;
+    if (!classifier_->settled()) classifier_->end(trailers ? *trailers : http::Headers());
+    take(classifier_->result());
+  }
+  void broke(const Error& e) { outcome_.error = code_name(e.code); }
+  // An answer of our own: its status counts, and it has ended.
+  void answered(const ProxyError& e) {
+    outcome_.status = static_cast<uint16_t>(e.http_status);
+    outcome_.success = e.http_status < 500;
+    ended_ = true;
+  }
+
+ private:
+  void take(const ResponseClass& c) {
+    outcome_.success = !c.failure;
+    outcome_.grpc_status = c.grpc_status.value_or(-1);
+  }
+  observe::HttpSeries& series_;
+  rt::Reactor& reactor_;
+  TimePoint start_;
+  observe::Outcome outcome_{.success = false};
+  std::optional<Classifier> classifier_;
+  bool ended_ = false;
+};
+
+void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& e) {
+  s.inbound.http_error(reason_name(e.reason))->add();
+  bool http2 = client.request.version == http::Version::kHttp2;
+  bool upgraded = client.request.headers.has(HeaderId::kL5dOrigProto);
+  bool emit = s.peer.tls && !s.peer.identity.empty();
+  auto head = error_head(e, http2 && http::is_grpc(client.request.headers), emit, !http2 && !upgraded);
+  if (client.responded()) return client.reset(http::H2Code::kInternalError);
+  if (e.fatal && !upgraded) client.close_connection();
+  (void)client.respond(head, true);
+}
+
+void count_denied(Session& s, const ServerPolicy& policy, const InboundRoute* route) {
+  observe::Labels labels;
+  observe::add_target(labels, s.peer.target.ip.to_string(), s.peer.target.port);
+  observe::add_server(labels, server_resource(policy, s.peer.target.port));
+  if (route) observe::add_resource(labels, "route", resource(route->metadata));
+  observe::add_tls_client(labels, s.peer.tls_state());
+  s.inbound.worker.metrics.counter(route ? observe::kInboundHttpAuthzDenyTotal : observe::kInboundHttpRouteNotFoundTotal, labels)->add();
+}
+
+// Makes of a request that a peer proxy carried over HTTP/2 what it was. True if it was one.
+bool downgrade(http::RequestHead& head) {
+  auto proto = head.headers.get(HeaderId::kL5dOrigProto);
+  if (!proto) return false;
+  head.version = proto->starts_with("HTTP/1.0") ? http::Version::kHttp10 : http::Version::kHttp11;
+  head.form = proto->ends_with("; absolute-form") ? http::TargetForm::kAbsolute : head.form;
+  head.headers.remove(HeaderId::kL5dOrigProto);
+  return true;
+}
+
+rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& app) {
+  auto r = co_await httpio::relay(client, app);
+  if (!r && client.error()) app.reset(http::H2Code::kCancel);
+}
+
+rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& client, httpio::ClientExchange& app) {
+  for (;;) {
+    auto head = co_await app.response();
+    if (!head || head->status >= 200 || head->status == 101) co_return head;
+    client.interim(*head);
+  }
+}
+
+// To the application and back.
+rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& record, std::span<const wire::Filter> filters) {
+  Worker& w = s.inbound.worker;
+  http::RequestHead& request = client.request;
+  bool over_h2 = request.version == http::Version::kHttp2;
+  bool upgraded = downgrade(request);
+  bool is_connect = request.method_kind == http::Method::kConnect;
+  bool is_upgrade = http::is_upgrade(request);
+  http::strip_hop_by_hop(request.headers, is_upgrade);
+  if (s.peer.identity.empty()) request.headers.remove(HeaderId::kL5dClientId);
+  else request.headers.set(HeaderId::kL5dClientId, s.peer.identity);
+
+  bool no_body = client.ended() && !is_connect && !is_upgrade;
+  auto protocol = request.version == http::Version::kHttp2 ? httpio::Protocol::kHttp2 : httpio::Protocol::kHttp1;
+  auto app = co_await s.inbound.app(s.peer.target.port, protocol).start(request, no_body);
+  if (!app) {
+    log_warn("application unreachable", {{"port", s.peer.target.port}, {"error", app.error().reason}});
+    auto e = proxy_error(app.error());
+    record.answered(e);
+    co_return answer_error(s, client, e);
+  }
+  std::optional<rt::Running> uploading;
+  if (!no_body && !is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(client, **app));
+  auto head = co_await response_head(client, **app);
+  if (!head) {
+    uploading.reset();
+    record.broke(head.error());
+    auto code = (*app)->reset_code();
+    if (code && over_h2 && !upgraded) co_return client.reset(*code);
+    co_return answer_error(s, client, proxy_error(head.error()));
+  }
+  record.head(*head);
+  http::strip_hop_by_hop(head->headers, head->status == 101);
+  if (upgraded) {
+    head->headers.set(HeaderId::kL5dOrigProto, head->version == http::Version::kHttp10 ? "HTTP/1.0" : "HTTP/1.1");
+    head->headers.remove(HeaderId::kTransferEncoding);
+  }
+  filter_response(filters, *head);
+
+  bool tunnel = head->status == 101 || (is_connect && head->status / 100 == 2);
+  bool done = (*app)->ended() && !tunnel && !(*app)->trailers();
+  if (auto r = client.respond(*head, done); !r) {
+    record.broke(r.error());
+    co_return answer_error(s, client, ProxyError(Reason::kConnectionLost, r.error().reason));
+  }
+  if (tunnel && !uploading) uploading.emplace(w.reactor, upload(client, **app));
+  if (!done) {
+    auto r = co_await httpio::relay(**app, client);
+    if (!r) {
+      record.broke(r.error());
+      co_return client.reset((*app)->reset_code().value_or(http::H2Code::kInternalError));
+    }
+  }
+  record.end((*app)->trailers());
+  while (tunnel && uploading && !uploading->done() && !client.error()) co_await client.changed().wait();
+}
+
+rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client) {
+  Worker& w = s.inbound.worker;
+  http::RequestHead& request = client->request;
+  auto place = w.inbound_requests.take();
+  if (!place) co_return answer_error(s, *client, ProxyError(Reason::kLoadShed, "too many requests in flight"));
+
+  ServerPolicyPtr policy = s.inbound.policy(s.watch, s.peer.target.port);
+  if (!policy->invalid.empty()) co_return answer_error(s, *client, ProxyError(Reason::kInvalidPolicy, policy->invalid));
+  auto match = policy->table.only();
+  if (!match) match = policy->table.match(RequestView(request));
+  if (!match) {
+    count_denied(s, *policy, nullptr);
+    co_return answer_error(s, *client, ProxyError(Reason::kNoRoute, "no route found for request"));
+  }
+  const InboundRoute& route = policy->routes[match->route];
+  auto decision = authorize(route.authorizations, policy->authorizations, s.peer.client());
+  if (!decision) {
+    count_denied(s, *policy, &route);
+    log_info("request denied", {{"client", s.peer.addr.to_string()}, {"identity", s.peer.identity}, {"port", s.peer.target.port}, {"why", decision.reason()}});
+    co_return answer_error(s, *client, ProxyError(Reason::kDenied, "unauthorized request on route"));
+  }
+  Series& series = series_for(s, policy, route, *decision.allowed);
+  series.allowed->add();
+  Record record(series.http, w.reactor);
+  const auto& filters = route.rules[match->rule].filters;
+  if (auto answer = filter_request(filters, *match, request, "http", w.reactor.rng())) {
+    record.answered(*answer);
+    co_return answer_error(s, *client, *answer);
+  }
+  co_await forward(s, *client, record, filters);
+}
+
+}  // namespace
+
+rt::Task<void> serve_http(Inbound& in, Peer peer, PortWatch& watch, httpio::Protocol protocol, std::unique_ptr<net::Stream> client,
+                          Buffer initial) {
+  Session session(in, std::move(peer), watch);
+  observe::TcpSeries tcp(in.worker.metrics, observe::inbound_tcp_source(session.peer.target.ip.to_string(), session.peer.target.port, session.peer.tls_state(),
+                                                                        server_resource(*in.policy(watch, session.peer.target.port), session.peer.target.port)));
+  tcp.opened();
+  struct Closed {
+    observe::TcpSeries& series;
+    ~Closed() { series.closed(""); }
+  } closed{tcp};
+  httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) { return handle(session, std::move(x)); };
+  co_await httpio::serve(std::move(client), protocol, std::move(initial), in.serve_options, handler);
+}
+
+}  // namespace tulle::proxy::inbound

@@ -1,0 +1,178 @@
+// An outbound connection, from accept to the script for what it speaks.
+#include <algorithm>
+
+#include "libs/base/log.h"
+#include "libs/http/detect.h"
+#include "libs/rt/combine.h"
+#include "proxy/outbound/outbound.h"
+
+namespace tulle::proxy::outbound {
+namespace {
+
+// Waits for what the control plane says about the target. Nothing within the time: outside of the cluster the
+// connection goes where it was meant to, as it is; inside it is refused, for sending it in plaintext would silently turn
+// encryption off.
+rt::Task<std::shared_ptr<const Resolved>> discover(Outbound& o, Target& target, SocketAddr dst) {
+  Worker& w = o.worker;
+  if (co_await target.watch.ready(w.reactor.now() + w.config.no_discovery_timeout)) co_return o.resolve(target);
+  bool inside = in_networks(dst.ip, w.config.cluster_networks);
+  bool refuse = inside && w.config.on_no_discovery == OnNoDiscovery::kRefuse;
+  log_warn(refuse ? "no discovery in time: refused" : "no discovery in time: forwarded as it is", {{"target", dst.to_string()}});
+  (refuse ? o.no_discovery_refused : o.no_discovery_forwarded)->add();
+  if (refuse) co_return nullptr;
+  auto info = std::make_shared<TargetInfo>();
+  wire::Endpoint as_it_is;
+  as_it_is.addr = dst;
+  info->addr = dst;
+  info->policy = forward_policy(as_it_is, "no-discovery");
+  auto resolved = std::make_shared<Resolved>();
+  BackendSpec spec;
+  spec.target = as_it_is;
+  resolved->info = info;
+  for (const BackendSpec& b : info->policy->backends) resolved->backends.push_back(std::make_shared<Balancer>(w, b));
+  co_return resolved;
+}
+
+// More bytes of the client into `buffer`; false at its end.
+rt::Task<bool> read_more(net::Stream& client, Buffer& buffer) {
+  auto bytes = co_await client.read();
+  if (!bytes || bytes->empty()) co_return false;
+  buffer.append(*bytes);
+  co_return true;
+}
+
+struct Speaks {
+  enum class What : uint8_t { kHttp1, kHttp2, kOpaque, kGone } what;
+  explicit Speaks(What w) : what(w) {}
+};
+
+// Reads until the first bytes say what the client speaks; silence until `deadline` is opaque.
+rt::Task<Speaks> detect(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline) {
+  for (;;) {
+    if (!initial.empty()) {
+      switch (http::detect(initial.view())) {
+        case http::Detected::kHttp1: co_return Speaks(Speaks::What::kHttp1);
+        case http::Detected::kHttp2: co_return Speaks(Speaks::What::kHttp2);
+        case http::Detected::kNotHttp: co_return Speaks(Speaks::What::kOpaque);
+        case http::Detected::kNeedMore: break;
+      }
+    }
+    auto more = co_await rt::until(reactor, deadline, read_more(client, initial));
+    if (!more) co_return Speaks(Speaks::What::kOpaque);
+    if (!*more) co_return Speaks(initial.empty() ? Speaks::What::kGone : Speaks::What::kOpaque);
+  }
+}
+
+// A target of which nothing is configured about HTTP may be a server that speaks first; then its client is silent.
+bool may_be_server_first(Outbound& o, Target& t, const OutboundPolicy& policy) {
+  constexpr uint32_t kDialsInSecond = 10;
+  if (o.worker.config.server_first_wait == 0s || t.client_first) return false;
+  for (const auto& r : policy.http1.routes)
+    if (!r.metadata.is_default()) return false;
+  TimePoint now = o.worker.reactor.now();
+  if (now - t.dial_second >= 1s) {
+    t.dial_second = now;
+    t.dials_in_second = 0;
+  }
+  return t.dials_in_second < kDialsInSecond;
+}
+
+rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal& changed) {
+  if (!co_await read_more(s, into)) ended = true;
+  changed.notify();
+}
+
+// The client has been silent: an opaque connection is made, and whoever speaks first decides. True: it was the server
+// (or the client spoke no HTTP), and all is done. False: go on and detect.
+rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Resolved> policy, std::unique_ptr<net::Stream>& client,
+                                Buffer& initial, TimePoint deadline) {
+  ++t.dials_in_second;
+  o.speculative_dials->add();
+  rt::Reactor& reactor = o.worker.reactor;
+  rt::Signal changed(reactor);
+  bool client_ended = false, server_ended = false;
+  Buffer greeting;
+  OpaqueUpstream upstream;
+  {
+    rt::Running client_reads(reactor, read_first(*client, initial, client_ended, changed));
+    auto dialled = co_await dial_opaque(o, policy);
+    if (!dialled) co_return false;
+    upstream = std::move(*dialled);
+    rt::Running server_reads(reactor, read_first(*upstream.stream, greeting, server_ended, changed));
+    while (initial.empty() && greeting.empty() && !client_ended && !server_ended)
+      if (!co_await changed.wait_until(deadline)) break;
+  }
+  if (client_ended) {
+    client.reset();
+    co_return true;
+  }
+  if (greeting.empty() && !server_ended && !initial.empty()) {
+    t.client_first = true;
+    co_return false;  // the dial counts as nothing
+  }
+  o.speculative_used->add();
+  client->write(greeting.view());
+  co_await copy_opaque(o, std::move(client), std::move(initial), std::move(upstream));
+  co_return true;
+}
+
+rt::Task<void> serve_detect(Outbound& o, std::shared_ptr<Target> t, std::shared_ptr<const Resolved> policy,
+                            std::unique_ptr<net::Stream> client) {
+  rt::Reactor& reactor = o.worker.reactor;
+  Buffer initial;
+  TimePoint start = reactor.now();
+  TimePoint deadline = start + std::min(o.worker.config.outbound.detect_timeout, policy->policy().detect_timeout);
+  if (may_be_server_first(o, *t, policy->policy())) {
+    auto spoke = co_await rt::until(reactor, start + o.worker.config.server_first_wait, read_more(*client, initial));
+    if (spoke && !*spoke) co_return;
+    if (spoke) t->client_first = true;
+    else if (co_await try_server_first(o, *t, policy, client, initial, deadline)) co_return;
+  }
+  Speaks s = co_await detect(reactor, *client, initial, deadline);
+  switch (s.what) {
+    case Speaks::What::kHttp1: co_return co_await serve_http(o, t, httpio::Protocol::kHttp1, std::move(client), std::move(initial));
+    case Speaks::What::kHttp2: co_return co_await serve_http(o, t, httpio::Protocol::kHttp2, std::move(client), std::move(initial));
+    case Speaks::What::kOpaque: co_return co_await serve_opaque(o, t, std::move(client), std::move(initial));
+    case Speaks::What::kGone: co_return;
+  }
+}
+
+}  // namespace
+
+rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
+  Worker& w = o.worker;
+  auto place = w.outbound_connections.take();
+  if (!place) co_return;
+  net::apply(accepted.fd.get(), w.config.outbound.accept_socket);
+  auto dst = net::original_destination(accepted.fd.get(), !accepted.peer.ip.is_v4());
+  if (!dst || *dst == accepted.local) {
+    log_warn("outbound connection that was not redirected: closed", {{"client", accepted.peer.to_string()}});
+    co_return;
+  }
+  auto target = o.target(*dst);
+  observe::TcpSeries series(w.metrics, observe::outbound_tcp_source(dst->ip.to_string(), dst->port));
+  series.opened();
+  std::unique_ptr<net::Stream> client = std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
+
+  auto policy = co_await discover(o, *target, *dst);
+  if (!policy || !policy->info->refused.empty()) {
+    if (policy) log_warn("target refused by the control plane", {{"target", dst->to_string()}, {"why", policy->info->refused}});
+    client->abort();
+    co_return;
+  }
+  if (!target->resolved) target->resolved = policy;
+  using Kind = OutboundPolicy::Kind;
+  Kind kind = policy->info->opaque ? Kind::kOpaque : policy->policy().kind;
+  switch (kind) {
+    case Kind::kDetect: co_await serve_detect(o, target, policy, std::move(client)); break;
+    case Kind::kHttp1: co_await serve_http(o, target, httpio::Protocol::kHttp1, std::move(client), Buffer()); break;
+    case Kind::kHttp2:
+    case Kind::kGrpc: co_await serve_http(o, target, httpio::Protocol::kHttp2, std::move(client), Buffer()); break;
+    case Kind::kOpaque:
+    case Kind::kTls: co_await serve_opaque(o, target, std::move(client), Buffer()); break;
+  }
+  series.closed("");
+  target->last_used = w.reactor.now();
+}
+
+}  // namespace tulle::proxy::outbound

@@ -1,0 +1,72 @@
+#include "proxy/outbound/outbound.h"
+
+#include "libs/observe/families.h"
+
+namespace tulle::proxy::outbound {
+namespace {
+constexpr observe::Family kNoDiscovery = observe::om_counter(
+    "tulle_no_discovery_total", "Connections to targets about which the control plane said nothing in time, by what was done");
+constexpr observe::Family kSpeculative = observe::om_counter(
+    "tulle_speculative_dials_total", "Opaque connections made because the client was silent, by result");
+}  // namespace
+
+Outbound::Outbound(Worker& w)
+    : worker(w), serve_options(proxy::serve_options(w.config, w.config.outbound, w.drain)),
+      no_discovery_forwarded(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "forwarded"))),
+      no_discovery_refused(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "refused"))),
+      speculative_dials(w.metrics.counter(kSpeculative, observe::Labels().add("result", "dialled"))),
+      speculative_used(w.metrics.counter(kSpeculative, observe::Labels().add("result", "used"))) {}
+
+std::shared_ptr<Target> Outbound::target(SocketAddr addr) {
+  auto& t = targets_[addr];
+  if (!t) {
+    t = std::make_shared<Target>();
+    t->watch = worker.targets.get(addr);
+  }
+  t->last_used = worker.reactor.now();
+  return t;
+}
+
+std::shared_ptr<const Resolved> Outbound::resolve(Target& t) {
+  const auto& info = t.watch.value();
+  if (!info) return nullptr;
+  if (t.resolved && t.resolved->info == info) return t.resolved;
+  auto next = std::make_shared<Resolved>();
+  next->info = info;
+  for (const BackendSpec& spec : info->policy->backends) next->backends.push_back(balancer(spec));
+  t.resolved = std::move(next);
+  return t.resolved;
+}
+
+// Backends that are the same share one balancer, whichever targets and routes lead to them.
+std::shared_ptr<Balancer> Outbound::balancer(const BackendSpec& spec) {
+  std::string key;
+  if (auto* b = std::get_if<wire::Balancer>(&spec.target))
+    key = cat("balancer ", b->path, ' ', b->load.default_rtt.count(), ' ', b->load.decay.count());
+  else if (auto* e = std::get_if<wire::Endpoint>(&spec.target))
+    key = cat("endpoint ", e->addr.to_string(), ' ', e->tls ? e->tls->id : std::string(), ' ', static_cast<int>(e->hint), ' ', e->opaque_transport_port);
+  auto& kept = balancers_[key];
+  if (!kept.balancer) kept.balancer = std::make_shared<Balancer>(worker, spec);
+  return kept.balancer;
+}
+
+void Outbound::sweep() {
+  TimePoint now = worker.reactor.now();
+  Duration idle = worker.config.outbound.discovery_idle_timeout;
+  absl::erase_if(targets_, [&](auto& t) { return t.second.use_count() == 1 && now - t.second->last_used >= idle; });
+  absl::erase_if(balancers_, [&](auto& b) {
+    Kept& k = b.second;
+    if (k.balancer.use_count() > 1) k.unused_since = kNever;
+    else if (k.unused_since == kNever) k.unused_since = now;
+    return k.unused_since != kNever && now - k.unused_since >= idle;
+  });
+}
+
+observe::CounterRef Outbound::http_error(std::string_view reason) {
+  return worker.metrics.counter(observe::kOutboundHttpErrorsTotal, observe::Labels().add("error", reason));
+}
+observe::CounterRef Outbound::tcp_error(std::string_view reason) {
+  return worker.metrics.counter(observe::kOutboundTcpErrorsTotal, observe::Labels().add("error", reason));
+}
+
+}  // namespace tulle::proxy::outbound

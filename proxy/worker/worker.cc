@@ -1,0 +1,71 @@
+#include "proxy/worker/worker.h"
+
+#include "libs/observe/families.h"
+
+namespace tulle::proxy {
+namespace {
+
+constexpr observe::Family kOpen = observe::om_gauge("tulle_open", "What is open, by direction and kind, against its limit");
+constexpr observe::Family kRefused = observe::om_counter("tulle_limit_refused_total", "What was refused because a limit was reached");
+
+Limit make_limit(observe::Shard& m, std::string_view direction, std::string_view kind, size_t most) {
+  auto labels = observe::Labels().add("direction", direction).add("kind", kind);
+  return Limit(m.gauge(kOpen, labels), m.counter(kRefused, labels), most);
+}
+
+http::H2Options h2_options(const Http2ServerConfig& c) {
+  http::H2Options o;
+  o.stream_window = c.stream_window;
+  o.connection_window = c.connection_window;
+  if (c.max_concurrent_streams) o.max_concurrent_streams = *c.max_concurrent_streams;
+  if (c.max_frame_size) o.max_frame_size = *c.max_frame_size;
+  if (c.max_header_list_size) o.max_header_list = *c.max_header_list_size;
+  return o;
+}
+
+}  // namespace
+
+Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* p, TargetHub& t, EndpointHub& e, PortHub& i)
+    : reactor(r), config(c), metrics(m), pod(p),
+      targets(r, t, c.outbound.discovery_idle_timeout),
+      endpoints(r, e, c.outbound.discovery_idle_timeout),
+      ports(r, i, c.inbound.discovery_idle_timeout),
+      inbound_connections(make_limit(m, "inbound", "connections", c.max_connections)),
+      outbound_connections(make_limit(m, "outbound", "connections", c.max_connections)),
+      inbound_requests(make_limit(m, "inbound", "requests", c.inbound.max_in_flight)),
+      outbound_requests(make_limit(m, "outbound", "requests", c.outbound.max_in_flight)) {}
+
+net::ConnectOptions Worker::outbound_connect() const {
+  net::ConnectOptions o;
+  if (config.pod) o.bind_ip = config.pod->ip;
+  o.socket = config.outbound.connect_socket;
+  return o;
+}
+
+net::ConnectOptions Worker::inbound_connect() const {
+  net::ConnectOptions o;
+  if (pod) o.make_socket = [this] { return pod->take_socket(); };
+  o.socket = config.inbound.connect_socket;
+  return o;
+}
+
+httpio::ServeOptions serve_options(const Config& config, const DirectionConfig& direction, httpio::Drain& drain) {
+  httpio::ServeOptions o;
+  o.limits.allow_missing_host = true;  // Linkerd passes such requests on
+  o.h2 = h2_options(direction.http2);
+  o.header_timeout = config.http_header_timeout;
+  o.idle_timeout = config.http_idle_timeout;
+  o.drain = &drain;
+  return o;
+}
+
+httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction) {
+  httpio::ClientOptions o;
+  o.h2.stream_window = config.client_stream_window;
+  o.h2.connection_window = config.client_connection_window;
+  o.max_idle = direction.max_idle_per_endpoint;
+  o.idle_timeout = direction.http1_idle_timeout;
+  return o;
+}
+
+}  // namespace tulle::proxy

@@ -1,0 +1,91 @@
+// Worker: what one worker thread has and everything on it may use. Constructed for that thread's reactor by
+// app/main.cc; outlives all connections of the thread.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "libs/httpio/server.h"
+#include "libs/net/netns.h"
+#include "libs/net/socket.h"
+#include "libs/observe/metrics.h"
+#include "libs/rt/reactor.h"
+#include "libs/tls/context.h"
+#include "proxy/config/config.h"
+#include "proxy/discovery/streams.h"
+
+namespace tulle::proxy {
+
+// Counts what is open at once against a limit (docs/configuration.md), in a metric.
+class Limit {
+ public:
+  Limit(observe::GaugeRef open, observe::CounterRef refused, size_t most)
+      : open_(std::move(open)), refused_(std::move(refused)), most_(most) {}
+
+  // One place, given back when destroyed. False when there was none.
+  class Place {
+   public:
+    Place() = default;
+    Place(Place&& o) noexcept : limit_(std::exchange(o.limit_, nullptr)) {}
+    Place& operator=(Place&& o) noexcept {
+      std::swap(limit_, o.limit_);
+      return *this;
+    }
+    ~Place() {
+      if (limit_) limit_->give();
+    }
+    explicit operator bool() const { return limit_ != nullptr; }
+
+   private:
+    friend class Limit;
+    explicit Place(Limit* l) : limit_(l) {}
+    Limit* limit_ = nullptr;
+  };
+  Place take() {
+    if (used_ >= most_) {
+      refused_->add();
+      return Place();
+    }
+    open_->set(static_cast<double>(++used_));
+    return Place(this);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  void give() { open_->set(static_cast<double>(--used_)); }
+  observe::GaugeRef open_;
+  observe::CounterRef refused_;
+  size_t most_;
+  size_t used_ = 0;
+};
+
+struct Worker {
+  // `pod`: null outside of a rootless pod.
+  Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* pod, TargetHub& targets, EndpointHub& endpoints,
+         PortHub& ports);
+
+  rt::Reactor& reactor;
+  const Config& config;
+  observe::Shard& metrics;
+  net::PodNetns* pod;
+  WatchCache<SocketAddr, TargetInfo> targets;
+  WatchCache<std::string, Discovered> endpoints;
+  WatchCache<uint16_t, PortInfo> ports;
+  Limit inbound_connections;
+  Limit outbound_connections;
+  Limit inbound_requests;
+  Limit outbound_requests;
+  httpio::Drain drain;                           // of HTTP connections
+  std::shared_ptr<const tls::Context> identity;  // replaced at renewal; null before the first certificate
+
+  // How connections to other workloads leave: from the pod's own address, so that peers see who calls.
+  net::ConnectOptions outbound_connect() const;
+  // How connections to the application leave: inside the pod's network namespace.
+  net::ConnectOptions inbound_connect() const;
+};
+
+// Settings of HTTP connections that a proxy accepts, and makes.
+httpio::ServeOptions serve_options(const Config& config, const DirectionConfig& direction, httpio::Drain& drain);
+httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction);
+
+}  // namespace tulle::proxy
