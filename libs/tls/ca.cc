@@ -72,7 +72,8 @@ bool set_usage(X509* cert, const Plan& plan) {
   constraints->ca = plan.is_ca ? 0xff : 0;
   if (plan.path_length >= 0) {
     constraints->pathlen = ASN1_INTEGER_new();
-    if (!constraints->pathlen || !ASN1_INTEGER_set_uint64(constraints->pathlen, static_cast<uint64_t>(plan.path_length)))
+    if (!constraints->pathlen ||
+        !ASN1_INTEGER_set_uint64(constraints->pathlen, static_cast<uint64_t>(plan.path_length)))
       return false;
   }
   // Bits of RFC 5280 §4.2.1.3: 0 digitalSignature, 2 keyEncipherment, 5 keyCertSign, 6 cRLSign.
@@ -122,8 +123,8 @@ Result<std::string> sign(const Plan& plan, EVP_PKEY* subject, X509* issuer, EVP_
       !X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, reinterpret_cast<const uint8_t*>(plan.cn.data()),
                                   static_cast<ossl_ssize_t>(plan.cn.size()), -1, 0))
     return failed();
-  if (!X509_set_issuer_name(cert.get(), issuer ? X509_get_subject_name(issuer) : name) || !set_usage(cert.get(), plan) ||
-      !set_key_ids(cert.get(), subject, issuer_key_id(issuer, key)) ||
+  if (!X509_set_issuer_name(cert.get(), issuer ? X509_get_subject_name(issuer) : name) ||
+      !set_usage(cert.get(), plan) || !set_key_ids(cert.get(), subject, issuer_key_id(issuer, key)) ||
       (!plan.names.empty() && !set_names(cert.get(), plan.names, plan.cn.empty())))
     return failed();
   const EVP_MD* digest = EVP_PKEY_id(key) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
@@ -182,7 +183,8 @@ Result<Authority> Authority::load(PrivateKey key, std::vector<std::string> chain
     if (X509_check_issued(certs[i + 1].get(), certs[i].get()) != X509_V_OK ||
         X509_verify(certs[i].get(), X509_get0_pubkey(certs[i + 1].get())) != 1) {
       ERR_clear_error();
-      return fail(Code::kInvalid, cat("authority: certificate ", i + 1, " of the chain is not signed by certificate ", i + 2));
+      return fail(Code::kInvalid,
+                  cat("authority: certificate ", i + 1, " of the chain is not signed by certificate ", i + 2));
     }
     not_after = std::min(not_after, info_of(certs[i + 1].get()).not_after);
   }

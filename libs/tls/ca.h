@@ -13,8 +13,9 @@ namespace tulle::tls {
 
 // A workload's new certificate.
 struct Issued {
-  std::string leaf;                // DER
-  std::vector<std::string> chain;  // DER, what a peer needs above the leaf: the issuer first; a self-signed root is left out
+  std::string leaf;  // DER
+  std::vector<std::string>
+      chain;  // DER, what a peer needs above the leaf: the issuer first; a self-signed root is left out
   WallTime not_after;
 };
 

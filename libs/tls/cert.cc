@@ -61,7 +61,9 @@ std::string library_error() {
   return reason ? reason : cat("error ", e);
 }
 
-std::unexpected<Error> internal_failure(std::string_view what) { return fail(Code::kInternal, cat(what, ": ", library_error())); }
+std::unexpected<Error> internal_failure(std::string_view what) {
+  return fail(Code::kInternal, cat(what, ": ", library_error()));
+}
 
 WallTime wall_time(int64_t posix_seconds) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max() / 1'000'000'000;
@@ -98,7 +100,8 @@ Result<PrivateKey> PrivateKey::from_pem(std::string_view pem) {
   TULLE_TRY(auto bio, pem_source(pem));
   KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
   if (!key)
-    return fail(Code::kInvalid, cat("private key: not an unencrypted PEM block of PKCS#8, EC or RSA (", library_error(), ")"));
+    return fail(Code::kInvalid,
+                cat("private key: not an unencrypted PEM block of PKCS#8, EC or RSA (", library_error(), ")"));
   return PrivateKey(std::make_shared<const Impl>(std::move(key)));
 }
 
@@ -232,9 +235,11 @@ Result<std::vector<std::string>> certs_from_pem(std::string_view pem) {
     std::string_view kind = name;
     if (kind != "CERTIFICATE" && kind != "X509 CERTIFICATE")
       return fail(Code::kInvalid, cat("PEM block ", out.size() + 1, ": expected CERTIFICATE, got ", quoted(kind)));
-    if (out.size() == kMaxCertsInPem) return fail(Code::kTooLarge, cat("PEM: more than ", kMaxCertsInPem, " certificates"));
+    if (out.size() == kMaxCertsInPem)
+      return fail(Code::kTooLarge, cat("PEM: more than ", kMaxCertsInPem, " certificates"));
     Bytes der(reinterpret_cast<char*>(data), static_cast<size_t>(size));
-    if (auto cert = parse_x509(der); !cert) return fail(std::move(cert).error().with(cat("PEM block ", out.size() + 1)));
+    if (auto cert = parse_x509(der); !cert)
+      return fail(std::move(cert).error().with(cat("PEM block ", out.size() + 1)));
     out.emplace_back(der);
   }
   if (out.empty()) return fail(Code::kInvalid, "PEM: no certificate");

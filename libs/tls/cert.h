@@ -15,10 +15,10 @@
 namespace tulle::tls {
 
 // Limits on what is read from outside.
-inline constexpr size_t kMaxCertBytes = 16 * 1024;     // one certificate or request, DER
-inline constexpr size_t kMaxPemBytes = 1024 * 1024;    // one PEM text
+inline constexpr size_t kMaxCertBytes = 16 * 1024;   // one certificate or request, DER
+inline constexpr size_t kMaxPemBytes = 1024 * 1024;  // one PEM text
 inline constexpr size_t kMaxCertsInPem = 256;
-inline constexpr size_t kMaxChain = 8;                 // certificates that a peer may present
+inline constexpr size_t kMaxChain = 8;  // certificates that a peer may present
 
 // A signing key. A handle: copies share the key, whose memory is wiped when the last one goes. It never leaves the
 // process but by to_pem().
@@ -51,10 +51,10 @@ struct CertInfo {
   std::vector<Identity> identities;  // of its SANs, in order: DNS names and SPIFFE URIs that parse; others are left out
   std::string subject_cn;            // "" when there is none
   std::string issuer_cn;
-  std::string serial;                // lower-case hexadecimal
+  std::string serial;  // lower-case hexadecimal
   WallTime not_before, not_after;
   bool is_ca = false;
-  std::string public_key;            // SubjectPublicKeyInfo, DER
+  std::string public_key;  // SubjectPublicKeyInfo, DER
 };
 // Error: kInvalid. Nothing is verified.
 Result<CertInfo> read_cert(Bytes der);

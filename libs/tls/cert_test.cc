@@ -60,7 +60,8 @@ TEST(Csr, IsMadeAndRead) {
 }
 
 TEST(Csr, TakesNamesLongerThanACommonName) {
-  Identity lengthy = *Identity::parse(std::string(60, 'a') + "." + std::string(60, 'b') + ".serviceaccount.identity.linkerd.cluster.local");
+  Identity lengthy = *Identity::parse(std::string(60, 'a') + "." + std::string(60, 'b') +
+                                      ".serviceaccount.identity.linkerd.cluster.local");
   auto csr = parse_csr(*make_csr(*PrivateKey::generate(), lengthy));
   ASSERT_TRUE(csr) << csr.error().reason;
   EXPECT_EQ(csr->name, lengthy);
@@ -126,7 +127,8 @@ TEST(Authority, NeverOutlivesItsIssuer) {
 TEST(Authority, SerialNumbersDiffer) {
   Mesh mesh;
   std::set<std::string> seen;
-  for (int i = 0; i < 100; ++i) seen.insert(read_cert(mesh.issuer.issue(mesh.csr, {&kWeb, 1}, 24h, 20s, kNow)->leaf)->serial);
+  for (int i = 0; i < 100; ++i)
+    seen.insert(read_cert(mesh.issuer.issue(mesh.csr, {&kWeb, 1}, 24h, 20s, kNow)->leaf)->serial);
   EXPECT_EQ(seen.size(), 100u);
   EXPECT_GE(seen.begin()->size(), 30u);
 }
@@ -146,7 +148,8 @@ TEST(Authority, LoadsOnlyWhatFitsTogether) {
 
 TEST(Authority, GoesToDiskAndBack) {
   Mesh mesh;
-  auto again = Authority::load(*PrivateKey::from_pem(*mesh.issuer.key().to_pem()), *certs_from_pem(certs_to_pem(mesh.issuer.chain())));
+  auto again = Authority::load(*PrivateKey::from_pem(*mesh.issuer.key().to_pem()),
+                               *certs_from_pem(certs_to_pem(mesh.issuer.chain())));
   ASSERT_TRUE(again) << again.error().reason;
   EXPECT_EQ(again->info().serial, mesh.issuer.info().serial);
 }
@@ -163,13 +166,15 @@ TEST(Verify, SaysWhatIsWrong) {
     return r.error().reason;
   };
   EXPECT_EQ(reason(chain, mesh.bundle, kNow + 25h),
-            cat("certificate of ", kWeb.name(), " expired at ", format_rfc3339(kNow + 24h + 20s), ", now it is ", format_rfc3339(kNow + 25h)));
+            cat("certificate of ", kWeb.name(), " expired at ", format_rfc3339(kNow + 24h + 20s), ", now it is ",
+                format_rfc3339(kNow + 25h)));
   EXPECT_THAT(reason(chain, mesh.bundle, kNow - 1h), HasSubstr("is not valid before"));
   EXPECT_THAT(reason(chain, other.bundle, kNow), HasSubstr("does not lead to a root that we trust (1 in our bundle)"));
   EXPECT_THAT(reason({chain[0]}, mesh.bundle, kNow), HasSubstr("its issuer is \"identity.linkerd.cluster.local\""));
   // A leaf may not sign.
   Authority fake = *other.root.make_issuer("identity.linkerd.cluster.local", 1h, kNow);
-  EXPECT_THAT(reason({fake.issue(mesh.csr, {&kWeb, 1}, 1h, 0s, kNow)->leaf, chain[1]}, mesh.bundle, kNow), HasSubstr("certificate"));
+  EXPECT_THAT(reason({fake.issue(mesh.csr, {&kWeb, 1}, 1h, 0s, kNow)->leaf, chain[1]}, mesh.bundle, kNow),
+              HasSubstr("certificate"));
   EXPECT_FALSE(verify_chain({}, mesh.bundle, PeerRole::kServer, kNow));
   EXPECT_FALSE(verify_chain({"x"}, mesh.bundle, PeerRole::kServer, kNow));
   EXPECT_FALSE(verify_chain(std::vector<std::string>(kMaxChain + 1, chain[0]), mesh.bundle, PeerRole::kServer, kNow));
@@ -177,11 +182,13 @@ TEST(Verify, SaysWhatIsWrong) {
 
 TEST(TrustBundle, HoldsSeveralRoots) {
   Mesh a, b;
-  auto both = TrustBundle::from_pem(cat("# the old one\n", a.bundle.to_pem(), "\n# the new one\n", b.bundle.to_pem(), a.bundle.to_pem()));
+  auto both = TrustBundle::from_pem(
+      cat("# the old one\n", a.bundle.to_pem(), "\n# the new one\n", b.bundle.to_pem(), a.bundle.to_pem()));
   ASSERT_TRUE(both) << both.error().reason;
   EXPECT_EQ(both->roots().size(), 2u);
   for (Mesh* m : {&a, &b})
-    EXPECT_TRUE(verify_chain(whole(*m->issuer.issue(m->csr, {&kWeb, 1}, 24h, 20s, kNow)), *both, PeerRole::kClient, kNow));
+    EXPECT_TRUE(
+        verify_chain(whole(*m->issuer.issue(m->csr, {&kWeb, 1}, 24h, 20s, kNow)), *both, PeerRole::kClient, kNow));
   EXPECT_EQ(*both, *TrustBundle::from_pem(both->to_pem()));
   EXPECT_FALSE(*both == a.bundle);
 }
@@ -189,14 +196,17 @@ TEST(TrustBundle, HoldsSeveralRoots) {
 TEST(TrustBundle, AnIssuerCanBePinned) {
   Mesh mesh;
   auto pinned = *TrustBundle::from_ders({mesh.issuer.chain()[0]});
-  EXPECT_TRUE(verify_chain(whole(*mesh.issuer.issue(mesh.csr, {&kWeb, 1}, 24h, 20s, kNow)), pinned, PeerRole::kClient, kNow));
+  EXPECT_TRUE(
+      verify_chain(whole(*mesh.issuer.issue(mesh.csr, {&kWeb, 1}, 24h, 20s, kNow)), pinned, PeerRole::kClient, kNow));
 }
 
 TEST(Pem, SaysWhichBlock) {
   Mesh mesh;
   std::string pem = mesh.bundle.to_pem();
-  EXPECT_THAT(certs_from_pem(pem + *mesh.key.to_pem()).error().reason, HasSubstr("PEM block 2: expected CERTIFICATE, got \"PRIVATE KEY\""));
-  EXPECT_THAT(certs_from_pem(pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").error().reason, HasSubstr("PEM block 2: not a certificate"));
+  EXPECT_THAT(certs_from_pem(pem + *mesh.key.to_pem()).error().reason,
+              HasSubstr("PEM block 2: expected CERTIFICATE, got \"PRIVATE KEY\""));
+  EXPECT_THAT(certs_from_pem(pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").error().reason,
+              HasSubstr("PEM block 2: not a certificate"));
   EXPECT_THAT(certs_from_pem(pem + "-----BEGIN CERTIFICATE-----\nAAAA\n").error().reason, HasSubstr("PEM block 2"));
   EXPECT_THAT(certs_from_pem("").error().reason, HasSubstr("no certificate"));
 }

@@ -39,9 +39,8 @@ bool configure(SSL_CTX* ctx) {
   SSL_CTX_set_custom_verify(ctx, SSL_VERIFY_PEER, [](SSL* ssl, uint8_t* alert) {
     return on_peer_chain(ssl, alert) ? ssl_verify_ok : ssl_verify_invalid;
   });
-  SSL_CTX_set_tlsext_servername_callback(ctx, [](SSL* ssl, int*, void*) {
-    return on_server_name(ssl) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-  });
+  SSL_CTX_set_tlsext_servername_callback(
+      ctx, [](SSL* ssl, int*, void*) { return on_server_name(ssl) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL; });
   SSL_CTX_set_alpn_select_cb(
       ctx,
       [](SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* in, unsigned in_size, void*) {

@@ -52,8 +52,8 @@ class Context {
   WallTime not_after() const;
   const TrustBundle& roots() const;
 
-  // Peers whose certificate was verified with this context are remembered by the hash of their leaf (at most 1024, until
-  // they expire), since a proxy meets the same ones again and again.
+  // Peers whose certificate was verified with this context are remembered by the hash of their leaf (at most 1024,
+  // until they expire), since a proxy meets the same ones again and again.
   struct CacheStats {
     uint64_t hits = 0, misses = 0;
     size_t size = 0;

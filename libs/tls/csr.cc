@@ -23,7 +23,8 @@ Result<> add_names(X509_REQ* req, const Identity& name) {
   bssl::UniquePtr<GENERAL_NAME> san(GENERAL_NAME_new());
   bssl::UniquePtr<ASN1_IA5STRING> text(ASN1_IA5STRING_new());
   bssl::UniquePtr<STACK_OF(X509_EXTENSION)> extensions(sk_X509_EXTENSION_new_null());
-  if (!sans || !san || !text || !extensions || !ASN1_STRING_set(text.get(), name.name().data(), static_cast<ossl_ssize_t>(name.name().size())))
+  if (!sans || !san || !text || !extensions ||
+      !ASN1_STRING_set(text.get(), name.name().data(), static_cast<ossl_ssize_t>(name.name().size())))
     return internal_failure("certificate request");
   GENERAL_NAME_set0_value(san.get(), GEN_DNS, text.release());
   if (!bssl::PushToStack(sans.get(), std::move(san))) return internal_failure("certificate request");
@@ -39,14 +40,15 @@ Result<Identity> only_name(X509_REQ* req) {
   bssl::UniquePtr<STACK_OF(X509_EXTENSION)> extensions(X509_REQ_get_extensions(req));
   if (!extensions) return refuse("no subject alternative name");
   int found = 0;  // −1: not there, −2: there twice
-  bssl::UniquePtr<GENERAL_NAMES> sans(static_cast<GENERAL_NAMES*>(
-      X509V3_get_d2i(extensions.get(), NID_subject_alt_name, &found, nullptr)));
+  bssl::UniquePtr<GENERAL_NAMES> sans(
+      static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions.get(), NID_subject_alt_name, &found, nullptr)));
   if (!sans) return refuse(found == -1 ? "no subject alternative name" : "malformed subject alternative names");
   if (sk_GENERAL_NAME_num(sans.get()) != 1) return refuse("exactly one subject alternative name is accepted");
   const GENERAL_NAME* san = sk_GENERAL_NAME_value(sans.get(), 0);
   if (san->type != GEN_DNS) return refuse("the subject alternative name is not a DNS name");
   const ASN1_IA5STRING* s = san->d.dNSName;
-  auto name = Identity::parse_dns({reinterpret_cast<const char*>(ASN1_STRING_get0_data(s)), static_cast<size_t>(ASN1_STRING_length(s))});
+  auto name = Identity::parse_dns(
+      {reinterpret_cast<const char*>(ASN1_STRING_get0_data(s)), static_cast<size_t>(ASN1_STRING_length(s))});
   if (!name) return refuse(name.error().reason);
   return name;
 }
@@ -67,7 +69,8 @@ Result<std::string> make_csr(const PrivateKey& key, const Identity& name) {
     return internal_failure("certificate request");
   if (name.name().size() <= kMaxCommonName &&
       !X509_NAME_add_entry_by_NID(X509_REQ_get_subject_name(req.get()), NID_commonName, MBSTRING_UTF8,
-                                  reinterpret_cast<const uint8_t*>(name.name().data()), static_cast<ossl_ssize_t>(name.name().size()), -1, 0))
+                                  reinterpret_cast<const uint8_t*>(name.name().data()),
+                                  static_cast<ossl_ssize_t>(name.name().size()), -1, 0))
     return internal_failure("certificate request");
   TULLE_TRY_VOID(add_names(req.get(), name));
   uint8_t* der = nullptr;

@@ -1,5 +1,5 @@
-// The first bytes of a peer that is not one: a client's to our server, or a server's to our client. The first byte of the
-// input chooses the role (bit 0) and how much has been read before (the rest).
+// The first bytes of a peer that is not one: a client's to our server, or a server's to our client. The first byte of
+// the input chooses the role (bit 0) and how much has been read before (the rest).
 #include <sys/socket.h>
 
 #include "libs/base/check.h"
@@ -38,8 +38,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   shutdown(theirs.get(), SHUT_WR);
   bool done = false;
   TimePoint deadline = Clock::now() + 5s;
-  auto task = server ? TlsStream::accept(reactor, web, std::move(ours), {}, {}, std::move(initial), {std::string(kTransportAlpn)}, deadline)
-                     : TlsStream::connect(reactor, web, std::move(ours), {}, {}, "web", test::name_of("web"), {}, deadline);
+  auto task =
+      server ? TlsStream::accept(reactor, web, std::move(ours), {}, {}, std::move(initial),
+                                 {std::string(kTransportAlpn)}, deadline)
+             : TlsStream::connect(reactor, web, std::move(ours), {}, {}, "web", test::name_of("web"), {}, deadline);
   rt::Running running(reactor, put(done, std::move(task)));
   for (int i = 0; i < 100 && !done; ++i) reactor.turn(10ms);
   TULLE_CHECK(done);

@@ -1,4 +1,6 @@
 // Handshakes: who gets in, who does not, and what is said about it.
+#include <thread>
+
 #include "libs/tls/loop.h"
 
 namespace tulle::tls {
@@ -67,7 +69,8 @@ TEST_F(Handshake, WrongServerIdentity) {
   EXPECT_EQ(e.side, Side::kPeer);
   EXPECT_EQ(e.retry, Retry::kSafe);
   EXPECT_THAT(e.reason, StartsWith("TLS handshake with "));
-  EXPECT_THAT(e.reason, HasSubstr(cat("expected ", name_of("web").name(), ", but the certificate is of ", name_of("other").name())));
+  EXPECT_THAT(e.reason, HasSubstr(cat("expected ", name_of("web").name(), ", but the certificate is of ",
+                                      name_of("other").name())));
   ASSERT_FALSE(*server);
   EXPECT_EQ(server->error().code, Code::kTls);
   EXPECT_THAT(server->error().reason, HasSubstr("the other end sent an alert: certificate unknown"));
@@ -163,7 +166,8 @@ TEST_F(Handshake, ContextChecksItself) {
   ContextOptions no_root = mesh().options("web");
   no_root.roots = TestMesh().bundle;
   EXPECT_EQ(Context::make(std::move(no_root)).error().code, Code::kIdentity);
-  EXPECT_EQ(Context::make(mesh().options("web")).value()->not_after(), std::chrono::floor<std::chrono::seconds>(mesh().now - 60s + 1h));
+  EXPECT_EQ(Context::make(mesh().options("web")).value()->not_after(),
+            std::chrono::floor<std::chrono::seconds>(mesh().now - 60s + 1h));
 }
 
 TEST_F(Handshake, CannotAcceptWithoutCertificate) {
@@ -171,6 +175,31 @@ TEST_F(Handshake, CannotAcceptWithoutCertificate) {
   accept(std::move(a), mesh().anonymous());
   ASSERT_TRUE(until([&] { return server.has_value(); }));
   EXPECT_EQ(server->error().code, Code::kInvalid);
+}
+
+// One thread's handshakes, both ends.
+void shake_many(const std::shared_ptr<const Context>& web, const std::shared_ptr<const Context>& api, int& good) {
+  rt::Reactor reactor(1);
+  for (int i = 0; i < 100; ++i) {
+    auto [a, b] = Loop::pair();
+    std::optional<StreamResult> server, client;
+    rt::Scope scope(reactor);
+    scope.spawn(put(server, TlsStream::accept(reactor, web, std::move(a), {}, {}, {}, {}, kNever)));
+    scope.spawn(put(client, TlsStream::connect(reactor, api, std::move(b), {}, {}, name_of("web").name(),
+                                               name_of("web"), {}, kNever)));
+    while (scope.size() > 0) reactor.turn(1ms);
+    good += server->has_value() && client->has_value();
+  }
+}
+
+TEST_F(Handshake, ContextsAreSharedBetweenThreads) {
+  auto web = mesh().context("web"), api = mesh().context("api");
+  int good[4] = {};
+  {
+    std::vector<std::jthread> threads;
+    for (int& g : good) threads.emplace_back(shake_many, std::cref(web), std::cref(api), std::ref(g));
+  }
+  for (int g : good) EXPECT_EQ(g, 100);
 }
 
 // --- splits
@@ -272,7 +301,8 @@ struct Hostile : Loop {
 };
 
 TEST_F(Hostile, Garbage) {
-  for (std::string_view bytes : {"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01", "SSH-2.0-x\r\n", "\x15\x03\x03\0\2\2\0"}) {
+  for (std::string_view bytes : {"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01",
+                                 "SSH-2.0-x\r\n", "\x15\x03\x03\0\2\2\0"}) {
     serve();
     say(bytes);
     raw.reset();

@@ -36,9 +36,10 @@ TEST(Identity, RefusesWhatIsNotAName) {
 }
 
 TEST(Identity, RefusesMalformedSpiffe) {
-  for (std::string_view bad : {"spiffe://", "spiffe:///a", "spiffe://a", "spiffe://a/", "spiffe://a//b", "spiffe://a/b/",
-                               "spiffe://A/b", "spiffe://a:80/b", "spiffe://u@a/b", "spiffe://a/b?c", "spiffe://a/b#c",
-                               "spiffe://a/%41", "spiffe://a/../b", "spiffe://a/.", "spiffe://a/b c", "SPIFFE://a/b"})
+  for (std::string_view bad :
+       {"spiffe://", "spiffe:///a", "spiffe://a", "spiffe://a/", "spiffe://a//b", "spiffe://a/b/", "spiffe://A/b",
+        "spiffe://a:80/b", "spiffe://u@a/b", "spiffe://a/b?c", "spiffe://a/b#c", "spiffe://a/%41", "spiffe://a/../b",
+        "spiffe://a/.", "spiffe://a/b c", "SPIFFE://a/b"})
     EXPECT_FALSE(Identity::parse(bad)) << bad;
   EXPECT_FALSE(Identity::parse("spiffe://a/" + std::string(2048, 'b')));
 }

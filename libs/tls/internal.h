@@ -24,13 +24,23 @@ struct crypto_buffer_pool_st;
 
 namespace tulle::tls {
 
-struct FreeKey { void operator()(evp_pkey_st* p) const; };
-struct FreeX509 { void operator()(x509_st* p) const; };
-struct FreeStore { void operator()(x509_store_st* p) const; };
+struct FreeKey {
+  void operator()(evp_pkey_st* p) const;
+};
+struct FreeX509 {
+  void operator()(x509_st* p) const;
+};
+struct FreeStore {
+  void operator()(x509_store_st* p) const;
+};
 using KeyPtr = std::unique_ptr<evp_pkey_st, FreeKey>;
 using X509Ptr = std::unique_ptr<x509_st, FreeX509>;
-struct FreeSslContext { void operator()(ssl_ctx_st* p) const; };
-struct FreePool { void operator()(crypto_buffer_pool_st* p) const; };
+struct FreeSslContext {
+  void operator()(ssl_ctx_st* p) const;
+};
+struct FreePool {
+  void operator()(crypto_buffer_pool_st* p) const;
+};
 using StorePtr = std::unique_ptr<x509_store_st, FreeStore>;
 
 using SslContextPtr = std::unique_ptr<ssl_ctx_st, FreeSslContext>;
@@ -103,6 +113,7 @@ WallTime wall_time(int64_t posix_seconds);
 int64_t posix_seconds(WallTime t);
 
 // verify_peer() with more to choose: no role asks for nothing about key usage.
-Result<Peer> verify_path(std::span<const Bytes> chain, const TrustBundle& roots, std::optional<PeerRole> role, WallTime now);
+Result<Peer> verify_path(std::span<const Bytes> chain, const TrustBundle& roots, std::optional<PeerRole> role,
+                         WallTime now);
 
 }  // namespace tulle::tls

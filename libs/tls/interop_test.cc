@@ -42,7 +42,9 @@ class Program {
     if (pid_ > 0) kill(pid_, SIGKILL);
     wait();
   }
-  void say(std::string_view text) { TULLE_CHECK(::write(in_.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())); }
+  void say(std::string_view text) {
+    TULLE_CHECK(::write(in_.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  }
   void end_input() { in_.reset(); }
   // All output so far.
   const std::string& output() {
@@ -69,7 +71,8 @@ struct Interop : Loop {
   fs::path dir;
 
   void SetUp() override {
-    if (Program({"openssl", "version"}).wait() != 0) GTEST_SKIP() << "no openssl program here: interoperability is NOT tested";
+    if (Program({"openssl", "version"}).wait() != 0)
+      GTEST_SKIP() << "no openssl program here: interoperability is NOT tested";
     std::string name = (fs::temp_directory_path() / "tulle-tls-XXXXXX").string();
     dir = mkdtemp(name.data());
     write("root.pem", mesh().bundle.to_pem());
@@ -92,7 +95,9 @@ struct Interop : Loop {
     args.push_back(path("root.pem"));
     for (const char* a : {"-cert", "-cert_chain", "-key"}) {
       args.emplace_back(a);
-      args.push_back(path(std::string_view(a) == "-key" ? "peer.key" : std::string_view(a) == "-cert" ? "peer.pem" : "issuer.pem"));
+      args.push_back(path(std::string_view(a) == "-key"    ? "peer.key"
+                          : std::string_view(a) == "-cert" ? "peer.pem"
+                                                           : "issuer.pem"));
     }
     return args;
   }
@@ -114,9 +119,9 @@ rt::Task<void> accept_one(net::Listener& listener, std::optional<net::Accepted>&
 TEST_F(Interop, OpensslClientGetsIn) {
   auto listener = *net::Listener::bind(reactor, SocketAddr(IpAddr::loopback(), 0));
   for (std::string group : {"X25519", "P-256", "P-384"}) {
-    Program client(as_peer({"openssl", "s_client", "-connect", listener->local().to_string(), "-servername", name_of("web").name(),
-                            "-verify_hostname", name_of("web").name(), "-verify_return_error", "-groups", group, "-alpn",
-                            std::string(kTransportAlpn), "-quiet"}));
+    Program client(as_peer({"openssl", "s_client", "-connect", listener->local().to_string(), "-servername",
+                            name_of("web").name(), "-verify_hostname", name_of("web").name(), "-verify_return_error",
+                            "-groups", group, "-alpn", std::string(kTransportAlpn), "-quiet"}));
     std::optional<net::Accepted> accepted;
     scope.spawn(accept_one(*listener, accepted));
     ASSERT_TRUE(until([&] { return accepted.has_value(); })) << client.output();
@@ -138,7 +143,8 @@ TEST_F(Interop, OpensslClientGetsIn) {
 TEST_F(Interop, KeysAreUpdated) {
   auto listener = *net::Listener::bind(reactor, SocketAddr(IpAddr::loopback(), 0));
   // Not -quiet: a line "K" is the command to update both sides' keys.
-  Program client(as_peer({"openssl", "s_client", "-connect", listener->local().to_string(), "-servername", name_of("web").name()}));
+  Program client(as_peer(
+      {"openssl", "s_client", "-connect", listener->local().to_string(), "-servername", name_of("web").name()}));
   std::optional<net::Accepted> accepted;
   scope.spawn(accept_one(*listener, accepted));
   ASSERT_TRUE(until([&] { return accepted.has_value(); })) << client.output();
@@ -162,9 +168,11 @@ TEST_F(Interop, KeysAreUpdated) {
 
 TEST_F(Interop, OpensslServerIsReached) {
   for (std::string group : {"X25519", "P-256"}) {
-    Program program(as_peer({"openssl", "s_server", "-accept", "127.0.0.1:0", "-groups", group, "-Verify", "3", "-verify_return_error", "-rev"}));
-    ASSERT_TRUE(until([&] { return program.output().find("ACCEPT 127.0.0.1:") != std::string::npos && program.output().ends_with("\n"); }))
-        << program.output();
+    Program program(as_peer({"openssl", "s_server", "-accept", "127.0.0.1:0", "-groups", group, "-Verify", "3",
+                             "-verify_return_error", "-rev"}));
+    ASSERT_TRUE(until([&] {
+      return program.output().find("ACCEPT 127.0.0.1:") != std::string::npos && program.output().ends_with("\n");
+    })) << program.output();
     size_t at = program.output().find("ACCEPT ") + 7;
     auto address = SocketAddr::parse(program.output().substr(at, program.output().find('\n', at) - at));
     ASSERT_TRUE(address) << program.output();
@@ -181,13 +189,15 @@ TEST_F(Interop, OpensslServerIsReached) {
     // Two session tickets come before the answer.
     c().write("abc\n");
     EXPECT_EQ(read(c()), "cba\n") << program.output();
-    ASSERT_TRUE(until([&] { return program.output().find(name_of("api").name()) != std::string::npos; })) << program.output();
+    ASSERT_TRUE(until([&] { return program.output().find(name_of("api").name()) != std::string::npos; }))
+        << program.output();
   }
 }
 
 TEST_F(Interop, OldProtocolsAreRefused) {
   auto listener = *net::Listener::bind(reactor, SocketAddr(IpAddr::loopback(), 0));
-  Program client({"openssl", "s_client", "-connect", listener->local().to_string(), "-servername", name_of("web").name(), "-tls1_2"});
+  Program client({"openssl", "s_client", "-connect", listener->local().to_string(), "-servername",
+                  name_of("web").name(), "-tls1_2"});
   std::optional<net::Accepted> accepted;
   scope.spawn(accept_one(*listener, accepted));
   ASSERT_TRUE(until([&] { return accepted.has_value(); }));
@@ -202,10 +212,15 @@ TEST_F(Interop, OldProtocolsAreRefused) {
 TEST_F(Interop, OpensslAcceptsOurCertificates) {
   std::string out;
   for (const char* purpose : {"sslserver", "sslclient"})
-    EXPECT_EQ(openssl({"verify", "-x509_strict", "-purpose", purpose, "-CAfile", path("root.pem"), "-untrusted", path("issuer.pem"), path("peer.pem")}, &out), 0) << out;
+    EXPECT_EQ(openssl({"verify", "-x509_strict", "-purpose", purpose, "-CAfile", path("root.pem"), "-untrusted",
+                       path("issuer.pem"), path("peer.pem")},
+                      &out),
+              0)
+        << out;
   openssl({"x509", "-in", path("peer.pem"), "-noout", "-text"}, &out);
-  for (std::string_view wanted : {"Version: 3 (0x2)", "ecdsa-with-SHA256", "NIST CURVE: P-256", "Digital Signature, Key Encipherment",
-                                  "TLS Web Server Authentication, TLS Web Client Authentication", "CA:FALSE"})
+  for (std::string_view wanted :
+       {"Version: 3 (0x2)", "ecdsa-with-SHA256", "NIST CURVE: P-256", "Digital Signature, Key Encipherment",
+        "TLS Web Server Authentication, TLS Web Client Authentication", "CA:FALSE"})
     EXPECT_THAT(out, HasSubstr(wanted));
   openssl({"x509", "-in", path("issuer.pem"), "-noout", "-text"}, &out);
   EXPECT_THAT(out, HasSubstr("CA:TRUE, pathlen:0"));
@@ -222,7 +237,8 @@ TEST_F(Interop, OpensslAcceptsOurRequests) {
 
 TEST_F(Interop, RequestsOfOthersAreChecked) {
   auto request = [&](std::string subject, std::string san, std::vector<std::string> key) -> Result<Csr> {
-    std::vector<std::string> args{"req", "-new", "-nodes", "-keyout", path("x.key"), "-outform", "DER", "-out", path("x.der"), "-subj", subject};
+    std::vector<std::string> args{"req", "-new", "-nodes",      "-keyout", path("x.key"), "-outform",
+                                  "DER", "-out", path("x.der"), "-subj",   subject};
     if (!san.empty()) args.insert(args.end(), {"-addext", "subjectAltName=" + san});
     args.insert(args.end(), key.begin(), key.end());
     std::string out;
@@ -243,12 +259,16 @@ TEST_F(Interop, RequestsOfOthersAreChecked) {
   }
   EXPECT_THAT(request("/", "DNS:*.b", ec).error().reason, HasSubstr("not a DNS name"));
   EXPECT_THAT(request("/CN=a.b", "DNS:a.b", {"-newkey", "rsa:2048"}).error().reason, HasSubstr("not ECDSA"));
-  EXPECT_THAT(request("/CN=a.b", "DNS:a.b", {"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"}).error().reason, HasSubstr(""));
+  EXPECT_THAT(
+      request("/CN=a.b", "DNS:a.b", {"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"}).error().reason,
+      HasSubstr(""));
 }
 
 TEST_F(Interop, KeysAndRootsOfOthersAreTaken) {
-  for (std::vector<std::string> kind : {std::vector<std::string>{"rsa:2048"}, {"ec", "-pkeyopt", "ec_paramgen_curve:P-384"}, {"ed25519"}}) {
-    std::vector<std::string> args{"req", "-x509", "-nodes", "-keyout", path("ca.key"), "-out", path("ca.pem"), "-subj", "/CN=old root", "-days", "2900000", "-newkey"};
+  for (std::vector<std::string> kind :
+       {std::vector<std::string>{"rsa:2048"}, {"ec", "-pkeyopt", "ec_paramgen_curve:P-384"}, {"ed25519"}}) {
+    std::vector<std::string> args{"req",          "-x509", "-nodes",       "-keyout", path("ca.key"), "-out",
+                                  path("ca.pem"), "-subj", "/CN=old root", "-days",   "2900000",      "-newkey"};
     args.insert(args.end(), kind.begin(), kind.end());
     std::string out;
     ASSERT_EQ(openssl(args, &out), 0) << out;
@@ -260,12 +280,14 @@ TEST_F(Interop, KeysAndRootsOfOthersAreTaken) {
     Csr csr = *parse_csr(*make_csr(*PrivateKey::generate(), name_of("web")));
     std::vector<Identity> names{name_of("web")};
     Issued issued = *issuer.issue(csr, names, 1h, 20s, now);
-    auto peer = verify_chain({issued.leaf, issued.chain[0]}, *TrustBundle::from_ders(ca->chain()), PeerRole::kServer, now);
+    auto peer =
+        verify_chain({issued.leaf, issued.chain[0]}, *TrustBundle::from_ders(ca->chain()), PeerRole::kServer, now);
     EXPECT_TRUE(peer) << kind[0] << ": " << peer.error().reason;
   }
   ASSERT_EQ(openssl({"ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", path("sec1.key")}), 0);
   EXPECT_TRUE(PrivateKey::from_pem(contents("sec1.key")));
-  ASSERT_EQ(openssl({"pkcs8", "-topk8", "-nocrypt", "-in", path("sec1.key"), "-outform", "DER", "-out", path("key.p8")}), 0);
+  ASSERT_EQ(
+      openssl({"pkcs8", "-topk8", "-nocrypt", "-in", path("sec1.key"), "-outform", "DER", "-out", path("key.p8")}), 0);
   EXPECT_TRUE(PrivateKey::from_pkcs8(contents("key.p8")));
   ASSERT_EQ(openssl({"pkcs8", "-topk8", "-passout", "pass:x", "-in", path("sec1.key"), "-out", path("secret.key")}), 0);
   EXPECT_FALSE(PrivateKey::from_pem(contents("secret.key"))) << "encrypted keys are not asked for a password";

@@ -18,7 +18,9 @@ using StreamResult = Result<std::unique_ptr<TlsStream>>;
 using test::name_of;
 using test::TestMesh;
 
-inline rt::Task<void> put(std::optional<StreamResult>& out, rt::Task<StreamResult> task) { out = co_await std::move(task); }
+inline rt::Task<void> put(std::optional<StreamResult>& out, rt::Task<StreamResult> task) {
+  out = co_await std::move(task);
+}
 inline rt::Task<void> read_once(net::Stream& s, std::optional<Result<std::string>>& out) {
   auto r = co_await s.read();
   if (r) out = std::string(*r);
@@ -63,10 +65,12 @@ struct Loop : ::testing::Test {
     scope.spawn(put(server, TlsStream::accept(reactor, std::move(context), std::move(fd), {}, {}, std::move(initial),
                                               std::move(alpn), deadline)));
   }
-  void connect(Fd fd, std::shared_ptr<const Context> context, std::string_view expected, std::vector<std::string> alpn = {},
-               std::optional<std::string> sni = {}, TimePoint deadline = Clock::now() + 5s) {
-    scope.spawn(put(client, TlsStream::connect(reactor, std::move(context), std::move(fd), {}, {}, sni.value_or(name_of(expected).name()),
-                                               name_of(expected), std::move(alpn), deadline)));
+  void connect(Fd fd, std::shared_ptr<const Context> context, std::string_view expected,
+               std::vector<std::string> alpn = {}, std::optional<std::string> sni = {},
+               TimePoint deadline = Clock::now() + 5s) {
+    scope.spawn(put(client, TlsStream::connect(reactor, std::move(context), std::move(fd), {}, {},
+                                               sni.value_or(name_of(expected).name()), name_of(expected),
+                                               std::move(alpn), deadline)));
   }
   void both(std::shared_ptr<const Context> s, std::shared_ptr<const Context> c, std::string_view expected) {
     server.reset();

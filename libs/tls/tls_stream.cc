@@ -16,8 +16,9 @@
 namespace tulle::tls {
 namespace {
 
-constexpr size_t kRecord = 16 * 1024;        // the most plaintext that one record carries (RFC 8446 §5.1)
+constexpr size_t kRecord = 16 * 1024;          // the most plaintext that one record carries (RFC 8446 §5.1)
 constexpr size_t kCiphertextMark = 64 * 1024;  // collected for one send
+constexpr size_t kMaxQuiet = 64 * 1024;        // received between two pieces of data, or before the first
 
 }  // namespace
 
@@ -82,7 +83,10 @@ int on_peer_chain(SSL* ssl, uint8_t* alert) {
   if (h.expected && !(*peer)->is(*h.expected)) {
     std::string names;
     for (const Identity& id : (*peer)->identities) append(names, names.empty() ? "" : ", ", id.name());
-    h.error = Error(Code::kIdentity, cat("expected ", h.expected->name(), ", but the certificate is of ", names.empty() ? "nobody" : names), Side::kPeer);
+    h.error =
+        Error(Code::kIdentity,
+              cat("expected ", h.expected->name(), ", but the certificate is of ", names.empty() ? "nobody" : names),
+              Side::kPeer);
     *alert = SSL_AD_CERTIFICATE_UNKNOWN;
     return 0;
   }
@@ -97,7 +101,9 @@ int on_server_name(SSL* ssl) {
   const auto& accepted = stream.context_->impl().server_names;
   if (accepted.empty() || std::ranges::find(accepted, stream.sni_) != accepted.end()) return 1;
   stream.handshake_->error = Error(
-      Code::kTls, cat("server name ", stream.sni_.empty() ? "missing" : quoted(stream.sni_), "; we serve ", join(accepted, ", ")), Side::kPeer);
+      Code::kTls,
+      cat("server name ", stream.sni_.empty() ? "missing" : quoted(stream.sni_), "; we serve ", join(accepted, ", ")),
+      Side::kPeer);
   return 0;
 }
 
@@ -115,22 +121,24 @@ std::string_view on_alpn(SSL* ssl, std::string_view offered) {
 
 // --- making one
 
-TlsStream::TlsStream(rt::Reactor& reactor, std::shared_ptr<const Context> context, Fd fd, SocketAddr local, SocketAddr peer, bool readable)
+TlsStream::TlsStream(rt::Reactor& reactor, std::shared_ptr<const Context> context, Fd fd, SocketAddr local,
+                     SocketAddr peer, bool readable)
     : FdStream(reactor, std::move(fd), local, peer, readable), context_(std::move(context)) {}
 
 TlsStream::~TlsStream() { flush(); }
 
 Result<> TlsStream::start(bool server, const std::string& sni) {
-  static const BIO_METHOD kMethod = {.type = BIO_TYPE_SOURCE_SINK,
-                                     .name = "tulle",
-                                     .bwrite = Session::bio_write,
-                                     .bread = Session::bio_read,
-                                     .bputs = nullptr,
-                                     .bgets = nullptr,
-                                     .ctrl = [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH; },
-                                     .create = nullptr,
-                                     .destroy = nullptr,
-                                     .callback_ctrl = nullptr};
+  static const BIO_METHOD kMethod = {
+      .type = BIO_TYPE_SOURCE_SINK,
+      .name = "tulle",
+      .bwrite = Session::bio_write,
+      .bread = Session::bio_read,
+      .bputs = nullptr,
+      .bgets = nullptr,
+      .ctrl = [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH; },
+      .create = nullptr,
+      .destroy = nullptr,
+      .callback_ctrl = nullptr};
   session_ = std::make_unique<Session>(*this);
   session_->ssl.reset(SSL_new(context_->impl().ssl.get()));
   SSL* ssl = session_->ssl.get();
@@ -141,30 +149,37 @@ Result<> TlsStream::start(bool server, const std::string& sni) {
   SSL_set_bio(ssl, bio, bio);
   SSL_set_shed_handshake_config(ssl, 1);
   if (server) {
-    if (!context_->impl().has_credentials) return fail(Code::kInvalid, "this context has no certificate to accept with");
+    if (!context_->impl().has_credentials)
+      return fail(Code::kInvalid, "this context has no certificate to accept with");
     SSL_set_accept_state(ssl);
     return {};
   }
   SSL_set_connect_state(ssl);
-  if (!sni.empty() && !SSL_set_tlsext_host_name(ssl, sni.c_str())) return fail(Code::kInvalid, cat("server name ", quoted(sni), ": not a DNS name"));
+  if (!sni.empty() && !SSL_set_tlsext_host_name(ssl, sni.c_str()))
+    return fail(Code::kInvalid, cat("server name ", quoted(sni), ": not a DNS name"));
   std::string protocols;
   for (const std::string& p : handshake_->alpn) append(protocols, static_cast<char>(p.size()), p);
-  if (!protocols.empty() && SSL_set_alpn_protos(ssl, reinterpret_cast<const uint8_t*>(protocols.data()), protocols.size()) != 0)
+  if (!protocols.empty() &&
+      SSL_set_alpn_protos(ssl, reinterpret_cast<const uint8_t*>(protocols.data()), protocols.size()) != 0)
     return fail(Code::kInvalid, "ALPN: each name has 1 to 255 bytes");
   sni_ = sni;
   return {};
 }
 
-rt::Task<Result<std::unique_ptr<TlsStream>>> TlsStream::accept(rt::Reactor& reactor, std::shared_ptr<const Context> context, Fd fd, SocketAddr local,
-                                                               SocketAddr peer, Buffer initial, std::vector<std::string> alpn, TimePoint deadline) {
+rt::Task<Result<std::unique_ptr<TlsStream>>> TlsStream::accept(rt::Reactor& reactor,
+                                                               std::shared_ptr<const Context> context, Fd fd,
+                                                               SocketAddr local, SocketAddr peer, Buffer initial,
+                                                               std::vector<std::string> alpn, TimePoint deadline) {
   std::unique_ptr<TlsStream> stream(new TlsStream(reactor, std::move(context), std::move(fd), local, peer, true));
   stream->handshake_.reset(new Handshake{true, std::nullopt, std::move(alpn), std::move(initial), std::nullopt});
   TULLE_CO_TRY_VOID(stream->start(true, {}));
   co_return co_await finish(std::move(stream), deadline);
 }
 
-rt::Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(rt::Reactor& reactor, std::shared_ptr<const Context> context, Fd fd, SocketAddr local,
-                                                                SocketAddr peer, std::string sni, Identity expected, std::vector<std::string> alpn,
+rt::Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(rt::Reactor& reactor,
+                                                                std::shared_ptr<const Context> context, Fd fd,
+                                                                SocketAddr local, SocketAddr peer, std::string sni,
+                                                                Identity expected, std::vector<std::string> alpn,
                                                                 TimePoint deadline) {
   std::unique_ptr<TlsStream> stream(new TlsStream(reactor, std::move(context), std::move(fd), local, peer, false));
   stream->handshake_.reset(new Handshake{false, std::move(expected), std::move(alpn), {}, std::nullopt});
@@ -287,7 +302,8 @@ TlsStream::ReadNow TlsStream::read_now() {
     } else {
       got = receive();
       if (got.now == Now::kEnd) {
-        read_error_ = Error(Code::kReset, "TLS: the connection ended without close_notify", Side::kPeer, Retry::kIdempotentOnly);
+        read_error_ =
+            Error(Code::kReset, "TLS: the connection ended without close_notify", Side::kPeer, Retry::kIdempotentOnly);
         continue;
       }
       if (got.now != Now::kBytes) return got;
@@ -321,7 +337,14 @@ TlsStream::ReadNow TlsStream::decrypt(Bytes ciphertext) {
   if (more_) held_.append(session_->input);
   session_->input = {};
   if (!ciphertext_.empty()) flush_later();  // an alert of ours
-  if (n == 0) return Now::kWouldBlock;
+  if (n == 0) {
+    // Tickets and key updates without end cost us more than the sender; AWS-LC does not count them.
+    quiet_ += ciphertext.size();
+    if (quiet_ > kMaxQuiet && !read_error_)
+      read_error_ = Error(Code::kTls, cat("TLS: more than ", kMaxQuiet, " bytes without any data"), Side::kPeer);
+    return Now::kWouldBlock;
+  }
+  quiet_ = 0;
   received_ = true;
   return Bytes(out, n);
 }

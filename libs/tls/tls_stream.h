@@ -1,8 +1,8 @@
 // TlsStream: a Stream with TLS on its socket. Both ends of the mesh's connections are of this type.
 //
-// Made by a finished handshake only: who holds one knows who is at the other end. What is read and written is plaintext,
-// and so are the counts of set_meters(). Ciphertext is decrypted straight from the reactor's scratch; an idle connection
-// keeps nothing but the session itself.
+// Made by a finished handshake only: who holds one knows who is at the other end. What is read and written is
+// plaintext, and so are the counts of set_meters(). Ciphertext is decrypted straight from the reactor's scratch; an
+// idle connection keeps nothing but the session itself.
 #pragma once
 
 #include <memory>
@@ -28,16 +28,18 @@ class TlsStream final : public net::FdStream {
   // A client may do without a certificate; one that it shows must be valid.
   // Errors, all Retry::kSafe: kTls: garbage, alerts, no common parameters, no certificate for that SNI. kIdentity: the
   // client's certificate. kReset: the client went away. kTimeout.
-  static rt::Task<Result<std::unique_ptr<TlsStream>>> accept(rt::Reactor& reactor, std::shared_ptr<const Context> context,
-                                                             Fd fd, SocketAddr local, SocketAddr peer, Buffer initial,
+  static rt::Task<Result<std::unique_ptr<TlsStream>>> accept(rt::Reactor& reactor,
+                                                             std::shared_ptr<const Context> context, Fd fd,
+                                                             SocketAddr local, SocketAddr peer, Buffer initial,
                                                              std::vector<std::string> alpn, TimePoint deadline);
 
   // The client's side, on a connected socket. The server's certificate must lead to a root and carry `expected`
   // exactly. `sni`: a DNS name, or "" for none. Errors as above; kIdentity says what the certificate carries instead.
   // A server that refuses our certificate says so only after this has succeeded (TLS 1.3): the first read fails then
   // with kTls, and Retry::kSafe while nothing has been received.
-  static rt::Task<Result<std::unique_ptr<TlsStream>>> connect(rt::Reactor& reactor, std::shared_ptr<const Context> context,
-                                                              Fd fd, SocketAddr local, SocketAddr peer, std::string sni,
+  static rt::Task<Result<std::unique_ptr<TlsStream>>> connect(rt::Reactor& reactor,
+                                                              std::shared_ptr<const Context> context, Fd fd,
+                                                              SocketAddr local, SocketAddr peer, std::string sni,
                                                               Identity expected, std::vector<std::string> alpn,
                                                               TimePoint deadline);
   ~TlsStream() override;
@@ -90,6 +92,7 @@ class TlsStream final : public net::FdStream {
   std::shared_ptr<const Peer> peer_;
   std::string alpn_, sni_;
   std::optional<Error> read_error_;
+  size_t quiet_ = 0;  // ciphertext since the last application byte
   bool close_received_ = false;
   bool close_sent_ = false;
   bool received_ = false;  // any application byte

@@ -1,8 +1,8 @@
 // What flows after the handshake: order, back-pressure, ends, memory, renewal.
 #include <malloc.h>
+#include <openssl/ssl.h>
 #include <sys/resource.h>
 
-#include "libs/base/random.h"
 #include "libs/tls/loop.h"
 
 namespace tulle::tls {
@@ -154,6 +154,30 @@ TEST_F(Data, ABrokenRecordIsAnError) {
   // And nothing more can be sent.
   s().write("x");
   ASSERT_TRUE(until([&] { return s().write_error().has_value(); }));
+}
+
+TEST_F(Data, EndlessKeyUpdatesAreAnError) {
+  // A client of AWS-LC's own, without a certificate.
+  bssl::UniquePtr<SSL_CTX> ctx(SSL_CTX_new(TLS_method()));
+  bssl::UniquePtr<SSL> ssl(SSL_new(ctx.get()));
+  auto [a, b] = pair();
+  accept(std::move(a), mesh().context("web"));
+  SSL_set_fd(ssl.get(), b.get());
+  SSL_set_tlsext_host_name(ssl.get(), name_of("web").name().c_str());
+  ASSERT_TRUE(until([&] { return SSL_connect(ssl.get()) == 1; }));
+  ASSERT_TRUE(until([&] { return server.has_value(); }));
+  ASSERT_TRUE(*server) << server->error().reason;
+  std::optional<Result<std::string>> got;
+  scope.spawn(read_once(s(), got));
+  int updates = 0;
+  while (!got && updates < 100'000) {
+    if (SSL_key_update(ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED)) ++updates;
+    SSL_write(ssl.get(), "", 0);
+    reactor.turn(0ms);
+  }
+  ASSERT_TRUE(got) << updates << " key updates were taken";
+  ASSERT_FALSE(*got);
+  EXPECT_THAT(got->error().reason, HasSubstr("without any data"));
 }
 
 // --- bulk

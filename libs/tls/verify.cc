@@ -64,9 +64,11 @@ Peer peer_of(X509_STORE_CTX* ctx) {
 
 bool Peer::is(const Identity& expected) const { return std::ranges::find(identities, expected) != identities.end(); }
 
-Result<Peer> verify_path(std::span<const Bytes> chain, const TrustBundle& roots, std::optional<PeerRole> role, WallTime now) {
+Result<Peer> verify_path(std::span<const Bytes> chain, const TrustBundle& roots, std::optional<PeerRole> role,
+                         WallTime now) {
   if (chain.empty()) return fail(Code::kIdentity, "no certificate", Side::kPeer);
-  if (chain.size() > kMaxChain) return fail(Code::kIdentity, cat("more than ", kMaxChain, " certificates"), Side::kPeer);
+  if (chain.size() > kMaxChain)
+    return fail(Code::kIdentity, cat("more than ", kMaxChain, " certificates"), Side::kPeer);
   X509Ptr leaf;
   bssl::UniquePtr<STACK_OF(X509)> others(sk_X509_new_null());
   bssl::UniquePtr<X509_STORE_CTX> ctx(X509_STORE_CTX_new());
@@ -79,15 +81,17 @@ Result<Peer> verify_path(std::span<const Bytes> chain, const TrustBundle& roots,
       return fail(std::move(e));
     }
     if (!leaf) leaf = std::move(*cert);
-    else if (!bssl::PushToStack(others.get(), bssl::UniquePtr<X509>(cert->release()))) return internal_failure("verify");
+    else if (!bssl::PushToStack(others.get(), bssl::UniquePtr<X509>(cert->release())))
+      return internal_failure("verify");
   }
-  if (!X509_STORE_CTX_init(ctx.get(), roots.impl().store.get(), leaf.get(), others.get())) return internal_failure("verify");
+  if (!X509_STORE_CTX_init(ctx.get(), roots.impl().store.get(), leaf.get(), others.get()))
+    return internal_failure("verify");
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx.get());
   X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);  // any certificate of the bundle ends the path
   X509_VERIFY_PARAM_set_depth(param, kMaxChain);
   X509_VERIFY_PARAM_set_time_posix(param, posix_seconds(now));
-  if (role &&
-      !X509_VERIFY_PARAM_set_purpose(param, *role == PeerRole::kClient ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER))
+  if (role && !X509_VERIFY_PARAM_set_purpose(
+                  param, *role == PeerRole::kClient ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER))
     return internal_failure("verify");
   if (X509_verify_cert(ctx.get()) != 1) return fail(path_error(ctx.get(), roots, now));
   ERR_clear_error();
@@ -98,7 +102,8 @@ Result<Peer> verify_peer(std::span<const Bytes> chain, const TrustBundle& roots,
   return verify_path(chain, roots, role, now);
 }
 
-Result<Peer> verify_chain(const std::vector<std::string>& chain, const TrustBundle& roots, PeerRole role, WallTime now) {
+Result<Peer> verify_chain(const std::vector<std::string>& chain, const TrustBundle& roots, PeerRole role,
+                          WallTime now) {
   std::vector<Bytes> views(chain.begin(), chain.end());
   return verify_path(views, roots, role, now);
 }
