@@ -100,7 +100,7 @@ void on_services(void* arg, int status, int, unsigned char* bytes, int size) {
     ttl = std::min(ttl.value_or(r.ttl), r.ttl);
   }
   if (out.services.empty()) return pending->finish(fail(ares_error(pending->name, ARES_ENODATA)));
-  std::ranges::stable_sort(out.services, {}, &Service::priority);
+  std::ranges::sort(out.services, {}, &Service::priority);
   out.ttl = seconds(ttl.value_or(0));
   pending->finish(std::move(out));
 }
