@@ -15,7 +15,7 @@ using namespace tulle;
 using namespace tulle::cli;
 
 void add_version_command(CLI::App& app, Context& context) {
-  CLI::App& command = *app.add_subcommand("version", "Says which version this is.");
+  CLI::App& command = *app.add_subcommand("version", "Say which version this is.");
   command.callback([&context] {
     write_out(cat("tulle ", TULLE_VERSION, "\n"));
     context.exit_code = kExitOk;
@@ -23,7 +23,7 @@ void add_version_command(CLI::App& app, Context& context) {
 }
 
 void add_completion_command(CLI::App& app, Context& context) {
-  CLI::App& command = *app.add_subcommand("completion", "Prints what makes a shell complete commands and flags.");
+  CLI::App& command = *app.add_subcommand("completion", "Print what makes a shell complete commands and flags.");
   auto shell = std::make_shared<std::string>();
   command.add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command.footer(
@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
       "  tulle run --service hello --port 8000 -- python3 -m http.server 8000\n"
       "  tulle run -- curl http://hello:8000/             # in another terminal\n"
       "  tulle edges                                     # who talked to whom");
+  app.name("tulle");
   app.require_subcommand(1);
   app.set_version_flag("--version", cat("tulle ", TULLE_VERSION));
   app.footer(

@@ -48,7 +48,7 @@ void check_pod(std::vector<CheckResult>& out) {
     if (step == last) {
       r = {r.name, Verdict::kFail, pod.error().error.reason, pod.error().remedy};
     } else if (step > last) {
-      r = {r.name, Verdict::kFail, "not tried, for what is above", "see above"};
+      r = {r.name, Verdict::kFail, "not tried, for what is above", ""};
     } else if (pod) {
       for (const SetupError& w : pod->warnings())
         if (w.step == step) r = {r.name, Verdict::kWarn, w.error.reason, w.remedy};

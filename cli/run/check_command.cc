@@ -50,7 +50,7 @@ int check(const Context& context) {
 
 void add_check_command(CLI::App& app, Context& context) {
   CLI::App& command =
-      *app.add_subcommand("check", "Says whether pods can run on this machine, and if not, what to do about it.");
+      *app.add_subcommand("check", "Say whether pods can run on this machine, and if not, what to do about it.");
   command.footer("Exit code: 0 when nothing fails, 1 else.");
   add_mesh_option(command, context);
   add_output_option(command, context);

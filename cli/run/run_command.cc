@@ -79,6 +79,9 @@ Result<int> run(const RunOptions& options) {
   auto pod = Pod::create(spec);
   if (!pod) return fail(Code::kDenied, cat(pod.error().to_string(), " (`tulle check` says more)"));
 
+  for (const SetupError& w : pod->warnings())
+    if (w.step == Step::kProc) write_err(cat("tulle: ", w.to_string(), "\n"));
+
   rt::Reactor reactor;
   Session::Setting setting;
   setting.options = &options;
