@@ -160,11 +160,11 @@ void Workloads::remove(std::string_view id, std::vector<Event>& events) {
   by_id_.erase(it);
 }
 
-void Workloads::expire(TimePoint now, std::vector<Event>& events) {
-  std::vector<std::string> late;
+std::vector<std::string> Workloads::not_held(TimePoint now) const {
+  std::vector<std::string> out;
   for (const auto& [id, w] : by_id_)
-    if (!w.held && w.hold_by <= now) late.push_back(id);
-  for (const std::string& id : late) remove(id, events);
+    if (!w.held && w.hold_by <= now) out.push_back(id);
+  return out;
 }
 
 const Workload* Workloads::find(std::string_view id) const {

@@ -68,8 +68,8 @@ class Workloads {
   // From now until removed, it stays. kNotFound; kDenied: it is held already.
   Result<const Workload*> hold(std::string_view id);
   void remove(std::string_view id, std::vector<Event>& events);
-  // Removes what nobody came to hold.
-  void expire(TimePoint now, std::vector<Event>& events);
+  // Those that nobody came to hold in time.
+  std::vector<std::string> not_held(TimePoint now) const;
 
   const Workload* find(std::string_view id) const;
   const Workload* find(const Ref& ref) const;

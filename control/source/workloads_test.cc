@@ -82,11 +82,8 @@ TEST_F(WorkloadsTest, MustBeHeld) {
   std::string a = w.add(api("a"), now, events).value()->id;
   std::string b = w.add(api("b"), now, events).value()->id;
   ASSERT_TRUE(w.hold(a));
-  w.expire(now + 9s, events);
-  EXPECT_EQ(w.size(), 2u);
-  w.expire(now + 10s, events);
-  EXPECT_TRUE(w.find(a));
-  EXPECT_FALSE(w.find(b));
+  EXPECT_THAT(w.not_held(now + 9s), IsEmpty());
+  EXPECT_THAT(w.not_held(now + 10s), testing::ElementsAre(b));
 }
 
 TEST_F(WorkloadsTest, MoveToAnotherAddress) {

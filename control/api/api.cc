@@ -1,0 +1,307 @@
+#include "control/api/api.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "control/api/json.h"
+#include "control/api/query.h"
+#include "control/identity/token.h"
+#include "control/index/names.h"
+#include "control/policy/inbound.h"
+#include "control/policy/outbound.h"
+#include "libs/base/log.h"
+#include "libs/base/strings.h"
+
+namespace tulle::control {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+ApiAnswer answer(const Json& json, int status = 200) { return {status, dump(json), false}; }
+ApiAnswer refuse(int status, std::string_view why) { return answer({{"error", why}}, status); }
+ApiAnswer refuse(const Error& e) {
+  switch (e.code) {
+    case Code::kNotFound: return refuse(404, e.reason);
+    case Code::kDenied: return refuse(409, e.reason);
+    case Code::kInvalid:
+    case Code::kProtocol: return refuse(400, e.reason);
+    default: return refuse(503, e.reason);
+  }
+}
+
+struct KindPath {
+  std::string_view path;
+  Kind kind;
+};
+constexpr KindPath kKinds[] = {{"namespaces", Kind::kNamespace}, {"services", Kind::kService},
+                               {"endpointslices", Kind::kEndpointSlice}, {"servers", Kind::kServer},
+                               {"httproutes", Kind::kHttpRoute}, {"pods", Kind::kPod}};
+
+// "/v1/workloads/ID/VERB" or "/v1/workloads/ID".
+struct WorkloadPath {
+  std::string_view id, verb;
+};
+std::optional<WorkloadPath> workload_path(std::string_view path) {
+  auto parts = split(path, '/');
+  if (parts.size() < 4 || parts.size() > 5 || parts[1] != "v1" || parts[2] != "workloads" || parts[3].empty()) return std::nullopt;
+  return WorkloadPath{parts[3], parts.size() == 5 ? parts[4] : ""};
+}
+
+}  // namespace
+
+std::optional<std::string> Api::hold_id(const ApiRequest& request) {
+  auto path = workload_path(split_query(request.path).path);
+  if (request.method != "GET" || !path || path->verb != "hold") return std::nullopt;
+  return std::string(path->id);
+}
+
+ApiAnswer Api::handle(const ApiRequest& request, const ApiTime& time) {
+  auto [path, query] = split_query(request.path);
+  auto workload = workload_path(path);
+  if (request.method == "GET" && !workload) return get(path, query);
+  if (path == "/v1/workloads") return request.method == "POST" ? register_workload(request.body, time) : refuse(405, "accepted: POST");
+  if (workload && workload->verb == "ready")
+    return request.method == "POST" ? set_ready(workload->id, request.body, time) : refuse(405, "accepted: POST");
+  if (workload && workload->verb.empty())
+    return request.method == "DELETE" ? remove_workload(workload->id, time) : refuse(405, "accepted: DELETE");
+  return refuse(404, cat("no ", tulle::quoted(request.method), " ", tulle::quoted(path)));
+}
+
+ApiAnswer Api::handle_public(const ApiRequest& request) {
+  std::string_view path = split_query(request.path).path;
+  if (request.method != "GET") return refuse(405, "accepted: GET");
+  if (path == "/v1/mesh") return mesh();
+  if (path == "/v1/prometheus-targets") return prometheus_targets();
+  return refuse(404, cat("no ", tulle::quoted(path)));
+}
+
+ApiAnswer Api::get(std::string_view path, std::string_view query) {
+  if (path == "/v1/mesh") return mesh();
+  if (path == "/v1/problems") return problems();
+  if (path == "/v1/endpoints") return endpoints(query);
+  if (path == "/v1/policy") return policy(query);
+  if (path == "/v1/names") return names(query);
+  if (path == "/v1/prometheus-targets") return prometheus_targets();
+  constexpr std::string_view kResources = "/v1/resources/";
+  if (path.starts_with(kResources)) return resources(path.substr(kResources.size()), query);
+  return refuse(404, cat("no ", tulle::quoted(path)));
+}
+
+// --- Workloads ---
+
+std::string Api::new_token(const Pod& pod, WallTime now) const {
+  return issue_token(plane_.authorities().token_key, {pod.meta.ns, pod.service_account, pod.meta.name},
+                     plane_.options().token_lifetime, now);
+}
+
+// What the one who runs it should know: it is of a Service that does not select it, or lacks a port of its.
+std::vector<std::string> Api::warnings(const Pod& pod) const {
+  std::vector<std::string> out;
+  if (pod.service.empty()) return out;
+  const ServiceEntry* entry = plane_.index().snapshot().service({pod.meta.ns, pod.service});
+  if (!entry) return out;
+  bool selected = std::any_of(entry->pods.begin(), entry->pods.end(), [&](const PodPtr& p) { return p->meta.name == pod.meta.name; });
+  if (!selected) {
+    std::string wanted;
+    for (const auto& [key, value] : entry->spec->selector) append(wanted, wanted.empty() ? "" : ",", key, "=", value);
+    out.push_back(cat("Service ", pod.service, " (", entry->spec->meta.origin, ") selects ", wanted, ", which this workload has not: no request will reach it"));
+  }
+  for (const ServicePort& port : entry->spec->ports)
+    if (!pod.find_port(port.target))
+      out.push_back(cat("Service ", pod.service, " sends what comes to port ", port.port, " to port ", to_string(port.target),
+                        ", which this workload has not"));
+  return out;
+}
+
+ApiAnswer Api::register_workload(std::string_view body, const ApiTime& time) {
+  auto request = parse_register_request(body);
+  if (!request) return refuse(request.error());
+  auto& workloads = plane_.workloads();
+  request->value.labels.emplace("linkerd.io/control-plane-ns", plane_.mesh().control_namespace);
+  request->value.labels.emplace("linkerd.io/workload-ns", request->value.ns);
+  if (!request->value.service.empty()) request->value.annotations.emplace("tulle.dev/service", request->value.service);
+  std::vector<Event> events;
+  auto added = workloads.add(std::move(request->value), time.now, events);
+  // Addresses that somebody else on this machine has; the pool goes round, so each is met once.
+  for (size_t tries = 0; added && tries < request->refused.size(); ++tries) {
+    IpAddr now = (*added)->pod->address;
+    if (std::find(request->refused.begin(), request->refused.end(), now) == request->refused.end()) break;
+    added = workloads.move((*added)->id, events);
+  }
+  plane_.apply(events, time.unix_seconds());
+  if (!added) return refuse(added.error());
+
+  const Workload& w = **added;
+  const Pod& pod = *w.pod;
+  std::string token = new_token(pod, time.wall);
+  if (auto written = files_.write(pod.meta.ref(), w.pid, token); !written) {
+    Error e = written.error();
+    end(w.id, time);
+    return refuse(e);
+  }
+  Json ports = Json::array();
+  for (const PodPort& p : pod.ports) ports.push_back({{"name", p.name}, {"port", p.port}, {"served", p.served}});
+  std::string token_path = files_.token_path(pod.meta.ref());
+  Json out = {{"id", w.id}, {"name", pod.meta.name}, {"namespace", pod.meta.ns}, {"address", pod.address.to_string()},
+              {"identity", plane_.mesh().identity(pod.meta.ns, pod.service_account)}, {"token", token}, {"token_path", token_path},
+              {"trust_anchors_pem", plane_.authorities().roots.to_pem()}, {"ports", std::move(ports)},
+              {"env", proxy_environment(plane_, pod, options_.grpc, token_path)}, {"warnings", warnings(pod)}};
+  log_info("workload registered", {{"workload", pod.meta.ref().to_string()}, {"service", pod.service}, {"address", pod.address.to_string()}});
+  return answer(out);
+}
+
+ApiAnswer Api::set_ready(std::string_view id, std::string_view body, const ApiTime& time) {
+  auto ready = parse_ready(body);
+  if (!ready) return refuse(ready.error());
+  std::vector<Event> events;
+  if (auto set = plane_.workloads().set_ready(id, *ready, events); !set) return refuse(set.error());
+  plane_.apply(events, time.unix_seconds());
+  const Workload* w = plane_.workloads().find(id);
+  if (!events.empty()) log_info(*ready ? "workload ready" : "workload withdrawn", {{"workload", w->pod->meta.ref().to_string()}});
+  ApiAnswer out = answer({{"ready", *ready}});
+  out.when_published = true;
+  return out;
+}
+
+ApiAnswer Api::hold(std::string_view id) {
+  auto held = plane_.workloads().hold(id);
+  if (!held) return refuse(held.error());
+  return answer({{"type", "held"}, {"name", (*held)->pod->meta.name}});
+}
+
+void Api::end(std::string_view id, const ApiTime& time) {
+  const Workload* w = plane_.workloads().find(id);
+  if (!w) return;
+  Ref ref = w->pod->meta.ref();
+  std::vector<Event> events;
+  plane_.workloads().remove(id, events);
+  files_.remove(ref);
+  plane_.apply(events, time.unix_seconds());
+  log_info("workload gone", {{"workload", ref.to_string()}});
+}
+
+ApiAnswer Api::remove_workload(std::string_view id, const ApiTime& time) {
+  if (!plane_.workloads().find(id)) return refuse(404, cat("no workload ", tulle::quoted(id)));
+  end(id, time);
+  return answer(Json::object());
+}
+
+void Api::tidy(const ApiTime& time) {
+  for (const std::string& id : plane_.workloads().not_held(time.now)) end(id, time);
+  plane_.endpoints().sweep();
+  if (tokens_written_ == WallTime{}) tokens_written_ = time.wall;
+  if (time.wall - tokens_written_ < plane_.options().token_lifetime / 3) return;
+  tokens_written_ = time.wall;
+  for (const auto& [ref, pod] : plane_.index().snapshot().all_pods())
+    if (auto written = files_.write_token(ref, new_token(*pod, time.wall)); !written)
+      log_warn("a token could not be written", {{"workload", ref.to_string()}, {"error", written.error().reason}});
+}
+
+size_t Api::missing(const std::vector<Ref>& expected) const {
+  return static_cast<size_t>(std::count_if(expected.begin(), expected.end(), [&](const Ref& r) { return !plane_.workloads().find(r); }));
+}
+
+// --- Questions ---
+
+ApiAnswer Api::mesh() const {
+  size_t services = plane_.index().snapshot().all_services().size();
+  return answer({{"name", options_.mesh_name},
+                 {"version", options_.version},
+                 {"grpc", options_.grpc.to_string()},
+                 {"admin", options_.admin.to_string()},
+                 {"prometheusTargets", cat("http://", options_.admin.to_string(), "/v1/prometheus-targets")},
+                 {"clusterDomain", plane_.mesh().cluster_domain},
+                 {"trustDomain", plane_.mesh().trust_domain},
+                 {"defaultInboundPolicy", plane_.mesh().default_inbound_policy},
+                 {"workloads", plane_.workloads().size()},
+                 {"services", services},
+                 {"manifests", plane_.folder().files().size()},
+                 {"resources", plane_.folder().size()},
+                 {"problems", plane_.folder().problems().size()}});
+}
+
+ApiAnswer Api::resources(std::string_view kind, std::string_view query) const {
+  auto known = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const KindPath& k) { return k.path == kind; });
+  if (known == std::end(kKinds)) {
+    std::string kinds;
+    for (const KindPath& k : kKinds) append(kinds, kinds.empty() ? "" : ", ", k.path);
+    return refuse(404, cat("no kind ", tulle::quoted(kind), "; accepted: ", kinds));
+  }
+  std::string ns = query_value(query, "namespace").value_or(""), name = query_value(query, "name").value_or("");
+  auto wanted = [&](const Ref& r) { return (ns.empty() || r.ns == ns) && (name.empty() || r.name == name); };
+  Json items = Json::array();
+  if (known->kind == Kind::kService) {
+    for (const auto& [ref, entry] : plane_.index().snapshot().all_services())
+      if (wanted(ref)) items.push_back(to_json(entry));
+  } else {
+    for (const auto& [key, resource] : plane_.index().resources())
+      if (key.kind == known->kind && wanted({key.ns, key.name})) items.push_back(to_json(*resource));
+  }
+  return answer({{"apiVersion", "v1"}, {"kind", "List"}, {"items", std::move(items)}});
+}
+
+ApiAnswer Api::problems() const {
+  Json items = Json::array();
+  for (const Problem& p : plane_.folder().problems()) items.push_back(to_json(p));
+  return answer({{"items", std::move(items)}});
+}
+
+ApiAnswer Api::endpoints(std::string_view query) const {
+  auto text = query_value(query, "target");
+  if (!text) return refuse(400, "target: missing; accepted: NAME.NAMESPACE.svc.DOMAIN:PORT");
+  auto target = parse_target(*text, plane_.mesh().cluster_domain);
+  if (!target) return refuse(target.error());
+  auto* named = std::get_if<ServiceTarget>(&*target);
+  if (!named) return refuse(400, cat("found ", tulle::quoted(*text), "; accepted: NAME.NAMESPACE.svc.DOMAIN:PORT"));
+  auto set = tulle::control::endpoints(plane_.index().snapshot(), *named);
+  if (!set) return refuse(set.error());
+  if (!set->exists) return refuse(404, cat("no such service: ", named->service.to_string()));
+  Json list = Json::array();
+  for (const wire::Endpoint& e : set->endpoints) {
+    Json item = to_json(e);
+    item["service"] = named->service.name;
+    item["namespace"] = named->service.ns;
+    list.push_back(std::move(item));
+  }
+  return answer({{"endpoints", std::move(list)}});
+}
+
+ApiAnswer Api::policy(std::string_view query) const {
+  constexpr std::string_view kAccepted = "svc/NAMESPACE/NAME:PORT, pod/NAMESPACE/NAME:PORT, an authority or an address";
+  auto text = query_value(query, "target");
+  if (!text) return refuse(400, cat("target: missing; accepted: ", kAccepted));
+  auto question = parse_policy_target(*text, plane_.mesh().cluster_domain, query_value(query, "namespace").value_or(""));
+  if (!question) return refuse(question.error());
+  Snapshot snapshot = plane_.index().snapshot();
+  if (auto* port = std::get_if<wire::PortSpec>(&*question)) {
+    auto policy = inbound_policy(snapshot, *port);
+    return policy ? answer(to_json(*policy)) : refuse(policy.error());
+  }
+  auto policy = outbound_policy(snapshot, std::get<wire::TrafficSpec>(*question));
+  return policy ? answer(to_json(*policy)) : refuse(policy.error());
+}
+
+ApiAnswer Api::names(std::string_view query) const {
+  wire::NameTable table = tulle::control::names(plane_.index().snapshot(), query_value(query, "namespace").value_or("default"));
+  Json list = Json::object();
+  for (const wire::Name& n : table.names) {
+    Json addresses = Json::array();
+    for (IpAddr ip : n.addresses) addresses.push_back(ip.to_string());
+    list[n.name] = std::move(addresses);
+  }
+  return answer({{"names", std::move(list)}, {"search", table.search}, {"zones", table.zones}});
+}
+
+ApiAnswer Api::prometheus_targets() const {
+  Json out = Json::array();
+  for (const auto& [ref, pod] : plane_.index().snapshot().all_pods()) {
+    Json labels = {{"namespace", ref.ns}, {"pod", ref.name}, {"serviceaccount", pod->service_account},
+                   {"control_plane_ns", plane_.mesh().control_namespace}};
+    if (!pod->service.empty()) labels["service"] = pod->service;
+    out.push_back({{"targets", Json::array({cat(pod->address.to_string(), ":4191")})}, {"labels", std::move(labels)}});
+  }
+  return answer(out);
+}
+
+}  // namespace tulle::control
