@@ -33,7 +33,7 @@ Detected detect(Bytes prefix) {
   prefix.remove_prefix(n + 1);
 
   n = std::min(prefix.find(' '), prefix.size());
-  if (!is_visible(prefix.substr(0, n))) return Detected::kNotHttp;
+  if (!is_target(prefix.substr(0, n))) return Detected::kNotHttp;
   if (n > kTargetMax) return Detected::kHttp1;
   if (n == prefix.size()) return Detected::kNeedMore;
   if (n == 0) return Detected::kNotHttp;

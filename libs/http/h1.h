@@ -126,6 +126,7 @@ class H1Parser {
   bool keep_alive_ = true;
   bool hold_at_end_ = false;
   bool line_is_partial_ = false;  // the line that take_line gave lives in partial_
+  bool line_is_clean_ = false;    // it is known to have no control character but tab
   bool empty_line_seen_ = false;
   bool chunk_cr_seen_ = false;
   uint32_t interims_ = 0;

@@ -91,6 +91,16 @@ void H1Parser::drop_line() {
 // The next line without its CRLF. Looks for LF only in what is new, so a line in many pieces costs no more than one.
 H1Parser::Line H1Parser::take_line(Bytes& in, size_t limit, Bytes& line) {
   if (in.empty()) return Line::kMore;
+  if (partial_.empty()) {  // most often: all of the line is here, and its CR is the first control character
+    size_t n = find_control(in.substr(0, limit + 1));
+    if (n <= limit && n + 1 < in.size() && in[n] == '\r' && in[n + 1] == '\n') {
+      line = in.substr(0, n);
+      in.remove_prefix(n + 2);
+      line_is_clean_ = true;
+      return Line::kLine;
+    }
+  }
+  line_is_clean_ = false;
   const void* found = std::memchr(in.data(), '\n', in.size());
   size_t n = found ? static_cast<size_t>(static_cast<const char*>(found) - in.data()) + 1 : in.size();
   if (partial_.size() + n > limit + 2) return Line::kTooLong;
@@ -248,7 +258,7 @@ bool H1Parser::request_line(Bytes line) {
 }
 
 bool H1Parser::request_target(Bytes target) {
-  if (target.empty() || !is_visible(target) || target.find('#') != Bytes::npos)
+  if (target.empty() || !is_target(target))
     return fail(400, "request target is empty or has a character that is not allowed"), false;
   if (request_.method_kind == Method::kConnect) {
     if (request_.version != Version::kHttp11 || !is_authority(target, /*port_required=*/true))
@@ -291,7 +301,7 @@ bool H1Parser::status_line(Bytes line) {
   auto status = rest.size() >= 4 && rest[0] == ' ' ? parse_number<uint16_t>(rest.substr(1, 3)) : std::nullopt;
   if (!status || *status < 100 || (rest.size() > 4 && rest[4] != ' ')) return fail(502, "malformed status line"), false;
   Bytes reason = rest.size() > 5 ? rest.substr(5) : Bytes();
-  if (!is_field_value(reason)) return fail(502, "reason phrase has a control character"), false;
+  if (!line_is_clean_ && !is_field_value(reason)) return fail(502, "reason phrase has a control character"), false;
   response_.status = *status;
   response_.reason = reason;
   return true;
@@ -319,8 +329,12 @@ H1Parser::Event H1Parser::on_fields(Bytes& in) {
 }
 
 bool H1Parser::field_line(Bytes line, Headers& into, uint32_t max_fields) {
+  char name[128];  // in lower case
   size_t n = 0;
-  while (n < line.size() && token_lower(line[n])) ++n;
+  const size_t room = std::min(line.size(), sizeof name);
+  for (char c; n < room && (c = token_lower(line[n])) != 0; ++n) name[n] = c;
+  if (n == sizeof name)
+    while (n < line.size() && token_lower(line[n])) ++n;
   if (n == 0 || n == line.size() || line[n] != ':') {
     bool blank = n < line.size() && (line[n] == ' ' || line[n] == '\t');
     if (blank && n == 0) fail(400, "folded header line");
@@ -330,8 +344,9 @@ bool H1Parser::field_line(Bytes line, Headers& into, uint32_t max_fields) {
   }
   if (n > UINT16_MAX || into.size() >= max_fields) return fail(431, cat("more than ", max_fields, " header fields")), false;
   Bytes value = trim_blanks(line.substr(n + 1));
-  if (!is_field_value(value)) return fail(400, "header field value has a control character"), false;
-  into.add(line.substr(0, n), value);
+  if (!line_is_clean_ && !is_field_value(value)) return fail(400, "header field value has a control character"), false;
+  if (n <= sizeof name) into.add_lower(Bytes(name, n), value);
+  else into.add(line.substr(0, n), value);
   return true;
 }
 

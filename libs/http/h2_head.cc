@@ -121,9 +121,9 @@ void H2HeadReader::add_pseudo(std::string_view name, std::string_view value) {
 
 void H2HeadReader::add_regular(std::string_view name, std::string_view value) {
   regular_seen_ = true;
-  if (!is_h2_name(name)) return wrong("field name is not a lower-case token");
-  if (!is_h2_value(value)) return wrong("field value has a control character or blanks at an end");
   HeaderId id = header_id(name);
+  if (id == HeaderId::kOther && !is_h2_name(name)) return wrong("field name is not a lower-case token");
+  if (!is_h2_value(value)) return wrong("field value has a control character or blanks at an end");
   if (is_connection_field(id)) return wrong("connection-specific field");
   switch (id) {
     case HeaderId::kTe:
@@ -143,7 +143,7 @@ void H2HeadReader::add_regular(std::string_view name, std::string_view value) {
       break;
     default: break;
   }
-  if (id == HeaderId::kOther) fields().add(name, value);
+  if (id == HeaderId::kOther) fields().add_lower(name, value);
   else fields().add(id, value);
 }
 

@@ -41,36 +41,50 @@ HeaderId header_id(std::string_view name) {
   return HeaderId::kOther;
 }
 
-void Headers::append_text(std::string_view name, std::string_view value) {
-  size_t need = name.size() + value.size();
-  TULLE_CHECK(name.size() <= UINT16_MAX && block_.size() + need <= UINT32_MAX);
-  if (block_.capacity() - block_.size() >= need) {
-    block_.append(name).append(value);
-    return;
-  }
+void TextBlock::grow(size_t capacity) {
+  TULLE_CHECK(capacity <= UINT32_MAX);
+  data_ = static_cast<char*>(std::realloc(data_, capacity));
+  TULLE_CHECK(data_ != nullptr);
+  capacity_ = static_cast<uint32_t>(capacity);
+}
+
+void TextBlock::append_grown(std::string_view a, std::string_view b) {
   // The old block lives until both are copied, for either may point into it.
-  std::string grown;
-  grown.reserve(std::max<size_t>(256, 2 * (block_.size() + need)));
-  grown.append(block_).append(name).append(value);
-  block_.swap(grown);
+  TextBlock grown;
+  size_t need = size_ + a.size() + b.size();
+  grown.grow(size_ ? std::max<size_t>(256, 2 * need) : need);
+  grown.put(view());
+  grown.put(a);
+  grown.put(b);
+  swap(grown);
+}
+
+inline void Headers::push(HeaderId id, std::string_view name, std::string_view value) {
+  size_t at = block_.size();
+  block_.append(name, value);
+  entries_.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(at + name.size()),
+                      static_cast<uint32_t>(value.size()), static_cast<uint16_t>(name.size()), id, false});
+  ++live_;
+}
+
+void Headers::add_lower(std::string_view name, std::string_view value) {
+  TULLE_CHECK(name.size() <= UINT16_MAX);
+  HeaderId id = header_id(name);
+  push(id, id == HeaderId::kOther ? name : std::string_view(), value);
 }
 
 void Headers::add(std::string_view name, std::string_view value) {
+  TULLE_CHECK(name.size() <= UINT16_MAX);
   size_t at = block_.size();
-  append_text(name, value);
-  for (size_t i = 0; i < name.size(); ++i) block_[at + i] = lower(block_[at + i]);
-  entries_.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(at + name.size()),
-                      static_cast<uint32_t>(value.size()), static_cast<uint16_t>(name.size()),
-                      header_id(std::string_view(block_).substr(at, name.size())), false});
-  ++live_;
+  push(HeaderId::kOther, name, value);
+  char* text = block_.data() + at;
+  for (size_t i = 0; i < name.size(); ++i) text[i] = lower(text[i]);
+  entries_.back().id = header_id({text, name.size()});
 }
 
 void Headers::add(HeaderId id, std::string_view value) {
   TULLE_CHECK(id != HeaderId::kOther);
-  size_t at = block_.size();
-  append_text("", value);
-  entries_.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(at), static_cast<uint32_t>(value.size()), 0, id, false});
-  ++live_;
+  push(id, {}, value);
 }
 
 void Headers::set_entry(HeaderId id, std::string_view lower_name, std::string_view value) {
@@ -84,7 +98,7 @@ void Headers::set_entry(HeaderId id, std::string_view lower_name, std::string_vi
     }
     done = true;
     size_t at = block_.size();
-    append_text("", value);
+    block_.append(value, {});
     e.value_at = static_cast<uint32_t>(at);
     e.value_size = static_cast<uint32_t>(value.size());
   }

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,6 +74,57 @@ struct Header {
   std::string_view value;  // no space at either end
 };
 
+// Bytes that grow at their end, in one allocation.
+class TextBlock {
+ public:
+  TextBlock() = default;
+  ~TextBlock() { std::free(data_); }
+  TextBlock(TextBlock&& o) noexcept { swap(o); }
+  TextBlock& operator=(TextBlock&& o) noexcept {
+    swap(o);
+    return *this;
+  }
+  TextBlock(const TextBlock& o) { append(o.view(), {}); }
+  TextBlock& operator=(const TextBlock& o) {
+    if (this != &o) {
+      size_ = 0;
+      append(o.view(), {});
+    }
+    return *this;
+  }
+
+  std::string_view view() const { return {data_, size_}; }
+  size_t size() const { return size_; }
+  void clear() { size_ = 0; }
+  void reserve(size_t n) {
+    if (n > capacity_) grow(n);
+  }
+  // Appends both; either may be a view into this block.
+  void append(std::string_view a, std::string_view b) {
+    if (capacity_ - size_ < a.size() + b.size()) return append_grown(a, b);
+    put(a);
+    put(b);
+  }
+  char* data() { return data_; }
+
+ private:
+  void put(std::string_view s) {
+    if (!s.empty()) std::memcpy(data_ + size_, s.data(), s.size());
+    size_ += static_cast<uint32_t>(s.size());
+  }
+  void swap(TextBlock& o) noexcept {
+    std::swap(data_, o.data_);
+    std::swap(size_, o.size_);
+    std::swap(capacity_, o.capacity_);
+  }
+  void grow(size_t capacity);
+  void append_grown(std::string_view a, std::string_view b);
+
+  char* data_ = nullptr;
+  uint32_t size_ = 0;
+  uint32_t capacity_ = 0;
+};
+
 // The fields of one message, in order. Names are stored in lower case. Views into it hold until the next change.
 // Adding copies into one block; removing leaves a hole, so a message is edited in place as it passes through.
 class Headers {
@@ -79,6 +132,7 @@ class Headers {
   // `name` may be of any case, below 64 KiB; `value` is stored as it is. Either may be a view into this list.
   void add(std::string_view name, std::string_view value);
   void add(HeaderId id, std::string_view value);  // id ≠ kOther
+  void add_lower(std::string_view lower_name, std::string_view value);
   // Replaces all fields of that name by one, in the place of the first.
   void set(HeaderId id, std::string_view value);
   void set(std::string_view name, std::string_view value);
@@ -124,15 +178,15 @@ class Headers {
     HeaderId id;
     bool removed;
   };
-  void append_text(std::string_view name, std::string_view value);
+  void push(HeaderId id, std::string_view name, std::string_view value);
   void set_entry(HeaderId id, std::string_view lower_name, std::string_view value);
   Header view(const Entry& e) const {
-    std::string_view block = block_;
+    std::string_view block = block_.view();
     return {e.id, e.id == HeaderId::kOther ? block.substr(e.name_at, e.name_size) : header_name(e.id),
             block.substr(e.value_at, e.value_size)};
   }
 
-  std::string block_;
+  TextBlock block_;
   absl::InlinedVector<Entry, 12> entries_;
   size_t live_ = 0;
 };

@@ -94,20 +94,24 @@ TEST(Chars, Authority) {
   EXPECT_TRUE(is_authority("a:443", true));
 }
 
-TEST(Chars, FieldValueFindsEveryControlCharacterAtEveryPlace) {
+TEST(Chars, ScansFindEveryBadByteAtEveryPlace) {
   for (int c = 0; c < 256; ++c) {
-    bool good = c == '\t' || (c >= 0x20 && c != 0x7f);
-    for (size_t at = 0; at < 20; ++at) {
-      std::string s(20, 'x');
-      s[at] = static_cast<char>(c);
-      EXPECT_EQ(is_field_value(s), good) << c << " at " << at;
-    }
-    for (size_t at = 0; at < 20; ++at) {
-      std::string s(20, '\xff');
-      s[at] = static_cast<char>(c);
-      EXPECT_EQ(is_field_value(s), good) << c << " at " << at;
+    bool value = c == '\t' || (c >= 0x20 && c != 0x7f);
+    bool target = c > 0x20 && c < 0x7f && c != '#';
+    for (size_t size : {1u, 2u, 7u, 15u, 16u, 17u, 31u, 32u, 33u, 40u}) {
+      for (size_t at = 0; at < size; ++at) {
+        std::string s(size, 'x');
+        s[at] = static_cast<char>(c);
+        ASSERT_EQ(find_control(s), value ? size : at) << c << " at " << at << " of " << size;
+        ASSERT_EQ(is_target(s), target) << c << " at " << at << " of " << size;
+        std::string high(size, '\xff');
+        high[at] = static_cast<char>(c);
+        ASSERT_EQ(is_field_value(high), value) << c << " at " << at << " of " << size;
+      }
     }
   }
+  EXPECT_TRUE(is_field_value(""));
+  EXPECT_EQ(find_control("a\nb\nc"), 1u);
 }
 
 TEST(HopByHop, StripsWhatBelongsToTheConnection) {
