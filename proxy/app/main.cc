@@ -1,0 +1,239 @@
+// tulle-proxy. Reads as the list of what exists: configuration, the control thread's parts, the workers; then runs until
+// it is told to stop.
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "libs/base/log.h"
+#include "libs/net/netns.h"
+#include "libs/net/resolver.h"
+#include "libs/observe/process.h"
+#include "proxy/admin/admin.h"
+#include "proxy/app/worker_thread.h"
+#include "proxy/config/config.h"
+#include "proxy/discovery/certify.h"
+#include "proxy/discovery/control_client.h"
+#include "proxy/discovery/pod_dns.h"
+#include "proxy/discovery/streams.h"
+
+extern char** environ;
+
+namespace tulle::proxy {
+namespace {
+
+constexpr int kExitConfig = 64, kExitFailed = 1;
+constexpr observe::Family kBuildInfo = observe::om_gauge("proxy_build_info", "Proxy build info");
+constexpr observe::Family kBugs = observe::om_counter("tulle_bugs_total", "Broken assumptions that did no harm; each is a bug to report");
+constexpr observe::Family kLongestTurn = observe::om_gauge("tulle_control_longest_turn_seconds", "The longest time that one turn has held the control loop, since the last scrape");
+
+int failed(std::string_view what, const Error& e) {
+  log_error(what, {{"error", e.reason}});
+  return kExitFailed;
+}
+
+// SIGTERM and SIGINT as events: the first starts the drain, the second ends at once.
+class Signals final : private rt::FdHandler {
+ public:
+  Signals(rt::Reactor& reactor, std::function<void(int times)> on_signal) : reactor_(reactor), on_signal_(std::move(on_signal)) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    fd_ = Fd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+    TULLE_CHECK(fd_ && reactor_.watch(fd_.get(), *this));
+  }
+  ~Signals() { reactor_.forget(fd_.get(), *this); }
+  // Before any thread starts: signals are taken by this object alone.
+  static void block() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+  }
+
+ private:
+  void on_ready(uint32_t) override {
+    signalfd_siginfo info;
+    while (read(fd_.get(), &info, sizeof info) == sizeof info) on_signal_(++times_);
+  }
+  rt::Reactor& reactor_;
+  std::function<void(int)> on_signal_;
+  Fd fd_;
+  int times_ = 0;
+};
+
+std::vector<std::pair<std::string, std::string>> environment() {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (char** e = environ; *e; ++e) {
+    std::string_view s(*e);
+    size_t eq = s.find('=');
+    if (eq != s.npos) out.emplace_back(s.substr(0, eq), s.substr(eq + 1));
+  }
+  return out;
+}
+
+AdminOptions admin_options(const Config& config) {
+  AdminOptions o;
+  o.listen = config.admin_listen;
+  o.environment = environment();
+  o.shutdown_enabled = config.shutdown_endpoint;
+  o.log_enabled = config.log_filter != "off";
+  if (config.pod) o.pod_ip = config.pod->ip;
+  o.cluster_networks = config.cluster_networks;
+  return o;
+}
+
+std::string file_text(const std::string& path) {
+  std::ifstream in(path);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+int run(const Config& config) {
+  // The pod's namespace first: it must be entered before other threads start.
+  std::unique_ptr<net::PodNetns> pod;
+  if (config.pod && config.pod->netns_fd >= 0) {
+    auto entered = net::PodNetns::enter(config.pod->netns_fd);
+    if (!entered) return failed("cannot enter the pod's network namespace", entered.error());
+    pod = std::move(*entered);
+  }
+
+  rt::Reactor control;
+  observe::Registry registry(observe::MetricsLimits{.retain_idle = config.metrics_retain_idle});
+  observe::Shard& shard = registry.add_shard();
+  observe::ProcessMetrics process(shard, std::chrono::system_clock::now());
+  shard.gauge(kBuildInfo, observe::Labels().add("date", "").add("git_sha", "").add("profile", "release").add("vendor", "tulle").add("version", TULLE_VERSION))->set(1);
+
+  // The control plane's services.
+  auto resolver = net::Resolver::make(control);
+  if (!resolver) return failed("cannot start the resolver", resolver.error());
+  std::unique_ptr<Certifier> certifier;
+  auto context = [&] { return certifier->context(); };
+  ControlClient identity_svc(control, **resolver, config.identity_svc, control_client_options(config, config.identity_svc), context);
+  ControlClient destination_svc(control, **resolver, config.destination_svc, control_client_options(config, config.destination_svc), context);
+  ControlClient policy_svc(control, **resolver, config.policy_svc, control_client_options(config, config.policy_svc), context);
+
+  StreamsConfig streams{
+      .destination = {destination_svc.http(), destination_svc.authority()},
+      .policy = {policy_svc.http(), policy_svc.authority()},
+      .context_token = config.destination_context,
+      .workload = config.workload,
+      .profile_networks = config.profile_networks,
+      .backoff = control_client_options(config, config.destination_svc).backoff,
+  };
+  TargetHub targets(control, target_source(control, streams, shard));
+  EndpointHub endpoints(control, endpoint_source(control, streams, shard));
+  PortHub ports(control, port_source(control, streams, shard));
+
+  // Admin first, for its address is the pod's lock.
+  bool stopping = false;
+  std::function<void()> stop;
+  auto options = admin_options(config);
+  observe::CounterRef bugs = shard.counter(kBugs);
+  observe::GaugeRef longest_turn = shard.gauge(kLongestTurn);
+  options.before_metrics = [&] {
+    process.refresh(std::chrono::system_clock::now());
+    bugs->set(bug_count());
+    longest_turn->set(to_seconds(control.take_longest_turn()));
+  };
+  options.on_shutdown = [&] {
+    stop();
+    return true;
+  };
+  auto admin = Admin::start(control, std::move(options), registry);
+  if (!admin) return failed("cannot start the admin server", admin.error());
+
+  std::vector<std::unique_ptr<WorkerThread>> workers;
+  for (size_t n = config.workers(std::max(1u, std::thread::hardware_concurrency())); n > 0; --n) {
+    workers.push_back(std::make_unique<WorkerThread>(config, registry, pod.get(), targets, endpoints, ports));
+    if (auto bound = workers.back()->bind(); !bound) return failed("cannot listen", bound.error());
+  }
+
+  std::unique_ptr<PodDns> dns;
+  if (pod) {
+    auto sockets = pod->dns_sockets();
+    if (!sockets) return failed("cannot open the pod's DNS sockets", sockets.error());
+    PodDnsOptions dns_options;
+    dns_options.upstreams = nameservers(file_text(config.resolv_conf));
+    auto made = PodDns::make(control, std::move(sockets->udp), std::move(sockets->tcp), std::move(dns_options), shard);
+    if (!made) return failed("cannot serve the pod's DNS", made.error());
+    dns = std::move(*made);
+    dns->watch(policy_svc.http(), policy_svc.authority(), config.workload, streams.backoff);
+  }
+
+  CertifierOptions certify{.config = &config.identity, .workload = config.workload, .authority = identity_svc.authority(), .backoff = streams.backoff};
+  auto made = Certifier::make(control, certify, shard, [&](std::shared_ptr<const tls::Context> ctx) {
+    for (auto& w : workers) w->set_identity(ctx);
+    (*admin)->set_context(ctx);
+    (*admin)->set_ready();
+  });
+  if (!made) return failed("cannot prepare the identity", made.error());
+  certifier = std::move(*made);
+  for (auto& w : workers) w->start();
+  certifier->start(identity_svc.http());
+
+  // Stopping: drain, at most for the grace period.
+  size_t draining = 0;
+  std::optional<rt::Running> grace;
+  struct Grace {
+    static rt::Task<void> run_out(rt::Reactor& r, Duration d) {
+      co_await rt::sleep_for(r, d);
+      log_warn("grace period over: ending what is still open");
+      r.stop();
+    }
+  };
+  stop = [&] {
+    if (std::exchange(stopping, true)) return;
+    log_info("draining");
+    draining = workers.size();
+    for (auto& w : workers)
+      w->drain([&] {
+        control.post([&] {
+          if (--draining == 0) control.stop();
+        });
+      });
+    grace.emplace(control, Grace::run_out(control, config.shutdown_grace));
+  };
+  Signals signals(control, [&](int times) {
+    if (times == 1) stop();
+    else control.stop();
+  });
+  log_info("started", {{"identity", config.identity.name.name()}, {"admin", (*admin)->local().to_string()}, {"workers", workers.size()}});
+  control.run();
+  for (auto& w : workers) w->join();
+  workers.clear();
+  grace.reset();
+  log_info("stopped");
+  return 0;
+}
+
+}  // namespace
+}  // namespace tulle::proxy
+
+int main() {
+  using namespace tulle;
+  auto config = proxy::parse_config([](std::string_view name) -> std::optional<std::string> {
+    const char* value = getenv(std::string(name).c_str());
+    return value ? std::optional<std::string>(value) : std::nullopt;
+  });
+  if (!config) {
+    std::fprintf(stderr, "Invalid configuration:\n%s\n", config.error().reason.c_str());
+    return proxy::kExitConfig;
+  }
+  if (auto r = log_init(config->log_filter, config->log_format); !r) {
+    std::fprintf(stderr, "Invalid configuration:\nLINKERD2_PROXY_LOG: %s\n", r.error().reason.c_str());
+    return proxy::kExitConfig;
+  }
+  for (const auto& w : config->warnings) log_warn(w);
+  proxy::Signals::block();
+  return proxy::run(*config);
+}

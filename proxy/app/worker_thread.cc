@@ -1,0 +1,106 @@
+#include "proxy/app/worker_thread.h"
+
+#include "libs/base/log.h"
+
+namespace tulle::proxy {
+
+WorkerThread::WorkerThread(const Config& config, observe::Registry& registry, net::PodNetns* pod, TargetHub& targets,
+                           EndpointHub& endpoints, PortHub& ports)
+    : config_(config), worker_(reactor_, config, registry.add_shard(), pod, targets, endpoints, ports), outbound_(worker_),
+      inbound_(worker_), connections_(reactor_) {}
+
+Result<> WorkerThread::bind() {
+  constexpr int kBacklog = 1024;
+  auto listen = [&](std::vector<std::unique_ptr<net::Listener>>& into, SocketAddr at, int backlog) -> Result<> {
+    TULLE_TRY(auto listener, net::Listener::bind(reactor_, at, true, backlog));
+    into.push_back(std::move(listener));
+    return {};
+  };
+  int out_backlog = config_.outbound.listen_backlog.value_or(kBacklog);
+  if (worker_.pod) {
+    TULLE_TRY(Fd fd, worker_.pod->outbound_listener(config_.outbound_listen.front().port, out_backlog));
+    TULLE_TRY(auto listener, net::Listener::adopt(reactor_, std::move(fd)));
+    outbound_listeners_.push_back(std::move(listener));
+  } else {
+    for (SocketAddr at : config_.outbound_listen) TULLE_TRY_VOID(listen(outbound_listeners_, at, out_backlog));
+  }
+  int in_backlog = config_.inbound.listen_backlog.value_or(kBacklog);
+  if (config_.pod) {
+    for (const PodPort& p : config_.pod->ports)
+      TULLE_TRY_VOID(listen(inbound_listeners_, SocketAddr(config_.pod->ip, p.served), in_backlog));
+    TULLE_TRY_VOID(listen(inbound_listeners_, SocketAddr(config_.pod->ip, config_.inbound_listen.port), in_backlog));
+  } else {
+    TULLE_TRY_VOID(listen(inbound_listeners_, config_.inbound_listen, in_backlog));
+  }
+  return {};
+}
+
+void WorkerThread::start() {
+  sweeping_ = std::make_unique<rt::Running>(reactor_, sweep_forever());
+  thread_ = std::thread([this] { reactor_.run(); });
+}
+
+void WorkerThread::join() {
+  reactor_.stop();
+  if (thread_.joinable()) thread_.join();
+  draining_.reset();
+  accepting_.reset();
+  sweeping_.reset();
+  connections_.cancel();
+}
+
+void WorkerThread::set_identity(std::shared_ptr<const tls::Context> context) {
+  reactor_.post([this, context = std::move(context)] {
+    bool first = !worker_.identity;
+    worker_.identity = context;
+    if (!first) return;
+    accepting_ = std::make_unique<rt::Scope>(reactor_);
+    for (auto& l : outbound_listeners_) accepting_->spawn(accept_outbound(*l));
+    for (auto& l : inbound_listeners_) accepting_->spawn(accept_inbound(*l));
+  });
+}
+
+rt::Task<void> WorkerThread::accept_outbound(net::Listener& listener) {
+  for (;;) {
+    auto accepted = co_await listener.accept();
+    if (!accepted) co_return log_error("outbound listener failed", {{"error", accepted.error().reason}});
+    connections_.spawn(outbound::serve_connection(outbound_, std::move(*accepted)));
+  }
+}
+
+rt::Task<void> WorkerThread::accept_inbound(net::Listener& listener) {
+  for (;;) {
+    auto accepted = co_await listener.accept();
+    if (!accepted) co_return log_error("inbound listener failed", {{"error", accepted.error().reason}});
+    connections_.spawn(inbound::serve_connection(inbound_, std::move(*accepted)));
+  }
+}
+
+rt::Task<void> WorkerThread::sweep_forever() {
+  for (int second = 1;; ++second) {
+    co_await rt::sleep_for(reactor_, 1s);
+    TimePoint now = reactor_.now();
+    outbound_.sweep();
+    worker_.targets.sweep(now);
+    worker_.endpoints.sweep(now);
+    worker_.ports.sweep(now);
+    if (second % 30 == 0) worker_.metrics.sweep(now);
+  }
+}
+
+void WorkerThread::drain(std::function<void()> drained) {
+  reactor_.post([this, drained = std::move(drained)] {
+    accepting_.reset();
+    outbound_listeners_.clear();
+    inbound_listeners_.clear();
+    worker_.drain.start();
+    draining_ = std::make_unique<rt::Running>(reactor_, wait_drained(drained));
+  });
+}
+
+rt::Task<void> WorkerThread::wait_drained(std::function<void()> drained) {
+  co_await connections_.join();
+  drained();
+}
+
+}  // namespace tulle::proxy
