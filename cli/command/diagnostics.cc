@@ -97,12 +97,11 @@ int proxy_metrics(const Context& context, const std::string& name, const std::st
 
 void add_endpoints(CLI::App& group, Context& context) {
   auto authorities = std::make_shared<std::vector<std::string>>();
-  CLI::App* command =
-      group.add_subcommand("endpoints",
-                           "Show the endpoints that the control plane gives a proxy for a target, such as\n"
-                           "api.default.svc.cluster.local:80");
+  CLI::App* command = group.add_subcommand("endpoints", "Show the endpoints that proxies are given for a target.");
   command->alias("ep");
-  command->add_option("authority", *authorities, "NAME.NAMESPACE.svc.DOMAIN:PORT")->required()->type_name("AUTHORITY");
+  command->add_option("authority", *authorities, "such as api.default.svc.cluster.local:80")
+      ->required()
+      ->type_name("AUTHORITY");
   add_mesh_option(*command, context);
   add_output_option(*command, context);
   command->callback([authorities, &context] { context.exit_code = endpoints(context, *authorities); });
@@ -110,13 +109,11 @@ void add_endpoints(CLI::App& group, Context& context) {
 
 void add_policy(CLI::App& group, Context& context) {
   auto target = std::make_shared<std::string>();
-  CLI::App* command =
-      group.add_subcommand("policy",
-                           "Show the policy that the control plane gives, as JSON: for the clients of a service\n"
-                           "(svc/NAMESPACE/NAME:PORT or an authority) or for a pod's port (pod/NAMESPACE/NAME:PORT)");
-  command->add_option("target", *target, "svc/NAMESPACE/NAME:PORT or pod/NAMESPACE/NAME:PORT")
-      ->required()
-      ->type_name("TARGET");
+  CLI::App* command = group.add_subcommand("policy", "Show the policy that proxies are given, as JSON.");
+  command->footer(
+      "TARGET is svc/NAMESPACE/NAME:PORT, an authority or an address (what clients are told), or\n"
+      "pod/NAMESPACE/NAME:PORT (what the server is told).");
+  command->add_option("target", *target, "what to ask for")->required()->type_name("TARGET");
   add_mesh_option(*command, context);
   command->callback([target, &context] { context.exit_code = policy(context, *target); });
 }
@@ -124,8 +121,8 @@ void add_policy(CLI::App& group, Context& context) {
 void add_proxy_metrics(CLI::App& group, Context& context) {
   auto name = std::make_shared<std::string>();
   auto name_space = std::make_shared<std::string>();
-  CLI::App* command = group.add_subcommand("proxy-metrics",
-                                           "Print the metrics of the proxies of a pod, of a service's pods, or of all");
+  CLI::App* command =
+      group.add_subcommand("proxy-metrics", "Print the metrics of proxies: of a pod, of a service's pods, or of all.");
   command->add_option("name", *name, "a pod or a service; all without one")->type_name("NAME");
   command->add_option("-n,--namespace", *name_space, "only this namespace")->type_name("NAMESPACE");
   add_mesh_option(*command, context);
@@ -135,8 +132,7 @@ void add_proxy_metrics(CLI::App& group, Context& context) {
 }  // namespace
 
 void add_diagnostics_command(CLI::App& app, Context& context) {
-  CLI::App* group =
-      app.add_subcommand("diagnostics", "Look inside: what the control plane tells proxies, what proxies count");
+  CLI::App* group = app.add_subcommand("diagnostics", "Look inside: what proxies are told, and what they count.");
   group->alias("dg");
   group->require_subcommand(1);
   add_endpoints(*group, context);

@@ -25,11 +25,11 @@ static Result<int> down(const std::string& mesh_name, bool purge) {
 
 void add_down_command(CLI::App& app, Context& context) {
   auto purge = std::make_shared<bool>(false);
-  CLI::App* command = app.add_subcommand(
-      "down",
-      "End what `tulle up` has started: the control plane and Prometheus of this mesh, no other. Pods that still run "
-      "go\n"
-      "on with what they know. The mesh's state (keys, addresses of services, metrics) stays for the next `tulle up`.");
+  CLI::App* command = app.add_subcommand("down", "End the mesh that `tulle up` has started.");
+  command->footer(
+      "Ends the control plane and Prometheus of this mesh, and no other process. Pods that still run go on with what "
+      "they know.\n"
+      "The mesh's state (keys, addresses of services, metrics) stays for the next `tulle up`.");
   command->add_flag("--purge", *purge, "remove the state too: the next `tulle up` makes a new trust root");
   add_mesh_option(*command, context);
   command->callback([purge, &context] {

@@ -18,12 +18,13 @@ static Table edges_of(const ObserveOptions& options, const std::vector<Scrape>& 
 
 void add_edges_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<ObserveOptions>();
-  CLI::App* command = app.add_subcommand(
-      "edges",
-      "Show who talks to whom: client and server, whether the connection is mutual TLS (or why not), success rate,\n"
-      "requests a second and latency, as the client's proxy sees it. An edge is listed from its first use on; its\n"
-      "figures are of the time looked at. A client without a proxy is listed as the server's proxy knows it: by its\n"
-      "service account, or as (unmeshed).");
+  CLI::App* command = app.add_subcommand("edges", "Show who talks to whom, whether it is secured, and how it goes.");
+  command->footer(
+      "Client and server, whether their connection is mutual TLS (or why not), and success rate, request rate and "
+      "latency as\n"
+      "the client's proxy sees them. An edge is listed from its first use on; its figures are of the time looked at. A "
+      "client\n"
+      "without a proxy is listed as the server's proxy knows it: by its service account, or as (unmeshed).");
   add_observe_options(*command, context, *options);
   command->callback([options, &context] {
     context.exit_code = run_observation(

@@ -170,10 +170,9 @@ int get(const Context& context, const GetOptions& options) {
 
 void add_get_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<GetOptions>();
-  CLI::App* command =
-      app.add_subcommand("get", cat("Show resources as the control plane has them. Kinds: ", kind_list(),
-                                    " (or their singular).\n"
-                                    "With -o json: a list of Kubernetes objects, or with a NAME that object alone."));
+  CLI::App* command = app.add_subcommand("get", "Show resources as the control plane has them.");
+  command->footer(cat("Kinds: ", kind_list(), ", or their singular.\n",
+                      "With -o json: a list of Kubernetes objects, or with a NAME that object alone."));
   command->add_option("kind", options->kind, "what to show, such as pods")->required()->type_name("KIND");
   command->add_option("name", options->name, "only the one of this name")->type_name("NAME");
   command->add_option("-n,--namespace", options->name_space, "only this namespace")->type_name("NAMESPACE");

@@ -19,10 +19,11 @@ static Table stat_of(const ObserveOptions& options, const std::vector<Scrape>& s
 
 void add_stat_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<ObserveOptions>();
-  CLI::App* command = app.add_subcommand(
-      "stat",
-      "Show success rate, requests a second, latency and connections: of each service, as the proxies of its clients\n"
-      "see it (the default), or of each pod, as its own proxy sees it. Two readings of every proxy's metrics make it.");
+  CLI::App* command = app.add_subcommand("stat", "Show success rate, request rate and latency of services or pods.");
+  command->footer(
+      "Of each service, as the proxies of its clients see it (the default), or of each pod, as its own proxy sees it. "
+      "Two\n"
+      "readings of every proxy's metrics, --time-window apart, make the figures.");
   add_observe_options(*command, context, *options);
   command->callback([options, &context] {
     context.exit_code = run_observation(context, *options, [&](const auto& scrapes, const Inventory& inventory) {

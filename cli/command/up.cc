@@ -203,10 +203,13 @@ Result<int> up(const UpOptions& options, const std::string& mesh_name) {
 
 void add_up_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<UpOptions>();
-  CLI::App* command = app.add_subcommand(
-      "up",
-      "Start a mesh on this machine: the control plane on a folder of manifests, and Prometheus when it is installed.\n"
-      "They go on in the background until `tulle down`. A mesh that is up already is left as it is.");
+  CLI::App* command = app.add_subcommand("up", "Start a mesh on this machine.");
+  command->footer(
+      "Starts the control plane on a folder of manifests, and Prometheus when it is installed. They go on in the "
+      "background\n"
+      "until `tulle down`; a mesh that is up already is left as it is. Several meshes live side by side, each with its "
+      "--mesh\n"
+      "NAME.");
   command
       ->add_option("--dir", options->dir,
                    "folder of manifests (*.yaml, *.yml, *.json); made, with an example, where there is none")

@@ -103,10 +103,9 @@ int validate(const Context& context, const std::vector<std::string>& given) {
 
 void add_validate_command(CLI::App& app, Context& context) {
   auto files = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = app.add_subcommand(
-      "validate",
-      "Read manifests as the mesh would, and say what is wrong with them, by file and line. No mesh is needed.\n"
-      "Exit code 1 when there is an error; warnings alone are no failure.");
+  CLI::App* command = app.add_subcommand("validate", "Check manifests, by file and line; no mesh is needed.");
+  command->footer(
+      "Reads manifests as the mesh would. Exit code 1 when there is an error; warnings alone are no failure.");
   command->add_option("files", *files, "files, folders of manifests, or - for standard input")
       ->required()
       ->type_name("FILE");

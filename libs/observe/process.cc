@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "libs/base/check.h"
 #include "libs/base/fd.h"
 #include "libs/base/strings.h"
 #include "libs/observe/families.h"
@@ -104,7 +105,8 @@ ProcessMetrics::ProcessMetrics(Shard& shard, WallTime started)
       uptime_(shard.gauge(kUptime)),
       cpu_(shard.gauge(kCpu)),
       received_(shard.counter(kReceived)),
-      transmitted_(shard.counter(kTransmitted)) {
+      transmitted_(shard.counter(kTransmitted)),
+      bugs_(shard.counter(kBugsTotal)) {
   start_time_->set(unix_seconds(started));
 }
 
@@ -113,6 +115,7 @@ void ProcessMetrics::refresh(WallTime now) {
   uptime_->set(to_seconds(now - started_));
   refresh_stat(threads_, virtual_bytes_, resident_bytes_);
   refresh_network(received_, transmitted_);
+  bugs_->set(bug_count());
   open_fds_->set(static_cast<double>(count_fds()));
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) max_fds_->set(static_cast<double>(limit.rlim_cur));

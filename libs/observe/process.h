@@ -1,4 +1,4 @@
-// The process_… families, from /proc/self.
+// The process_… families, from /proc/self, and tulle_bugs_total.
 #pragma once
 
 #include "libs/base/time.h"
@@ -16,7 +16,7 @@ class ProcessMetrics {
   WallTime started_;
   GaugeRef start_time_, clock_time_, virtual_bytes_, resident_bytes_, open_fds_, max_fds_, threads_;
   GaugeRef uptime_, cpu_;  // counters that are not whole
-  CounterRef received_, transmitted_;
+  CounterRef received_, transmitted_, bugs_;
 };
 
 }  // namespace tulle::observe
