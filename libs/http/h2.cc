@@ -190,7 +190,10 @@ struct H2Session::Impl {
     while (into.size() < out_limit) {
       const uint8_t* frame = nullptr;
       ssize_t n = nghttp2_session_mem_send(session, &frame);
-      if (n < 0) fail_with(H2Code::kInternalError, nghttp2_strerror(static_cast<int>(n)), Code::kInternal);
+      if (n < 0) {  // out of memory: not even a GOAWAY can be sent
+        fail_with(H2Code::kInternalError, nghttp2_strerror(static_cast<int>(n)), Code::kInternal);
+        gone = true;
+      }
       if (n > 0) into.append(text(frame, static_cast<size_t>(n)));
       bool more = n > 0 || !writable.empty();
       tell_writable();
