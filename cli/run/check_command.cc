@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "cli/command/api.h"
 #include "cli/command/mesh_paths.h"
 #include "cli/pod/check.h"
 #include "cli/render/text.h"
@@ -36,10 +37,30 @@ std::string json_of(const std::vector<CheckResult>& results) {
   return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
+// The mesh itself, if it is up; that it is not is no fault.
+CheckResult check_mesh(const MeshPaths& paths) {
+  CheckResult r{cat("mesh ", paths.name), Verdict::kOk, cat("not up; `tulle up --mesh ", paths.name, "` starts it"),
+                ""};
+  auto answer = ask_control(paths, "/v1/mesh");
+  if (!answer) {
+    if (answer.error().code != Code::kUnavailable)
+      r = {r.name, Verdict::kFail, answer.error().reason, "tulle down, then tulle up"};
+    return r;
+  }
+  auto mesh = nlohmann::json::parse(*answer, nullptr, false);
+  auto number = [&](const char* key) { return mesh.is_object() ? mesh.value(key, uint64_t{0}) : 0; };
+  r.detail = cat("up, with ", number("workloads"), " workloads and ", number("services"), " services");
+  if (number("problems") > 0)
+    r = {r.name, Verdict::kWarn, cat(r.detail, "; ", number("problems"), " problems in its manifests"),
+         "tulle validate FOLDER shows them"};
+  return r;
+}
+
 int check(const Context& context) {
   auto paths = mesh_paths(context.mesh);
   if (!paths) return report(paths.error());
   auto results = check_environment(std::chrono::system_clock::now(), {paths->state, paths->runtime});
+  results.push_back(check_mesh(*paths));
   write_out(context.output == "json" ? json_of(results) : text_of(results, terminal_look()));
   for (const CheckResult& r : results)
     if (r.verdict == Verdict::kFail) return kExitFailure;
