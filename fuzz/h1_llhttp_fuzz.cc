@@ -23,7 +23,8 @@ std::string ours(Bytes in, size_t& whole_messages) {
     switch (parser.next(in)) {
       case H1Parser::Event::kRequest: {
         RequestHead& r = parser.request();
-        append(text, r.method, r.version == Version::kHttp10 ? " 1.0" : " 1.1", parser.keep_alive() ? " keep" : " close");
+        append(text, r.method, r.version == Version::kHttp10 ? " 1.0" : " 1.1",
+               parser.keep_alive() ? " keep" : " close");
         r.headers.for_each([&](const Header& h) { append(text, "|", h.name, ":", h.value); });
         text += "\n";
         break;
@@ -75,7 +76,8 @@ int on_head(llhttp_t* p) {
   Theirs& t = self(p);
   t.end_field();
   t.in_trailers = true;
-  append(t.text, t.method, p->http_minor == 0 ? " 1.0" : " 1.1", llhttp_should_keep_alive(p) ? " keep" : " close", t.head, "\n");
+  append(t.text, t.method, p->http_minor == 0 ? " 1.0" : " 1.1", llhttp_should_keep_alive(p) ? " keep" : " close",
+         t.head, "\n");
   return 0;
 }
 int on_body(llhttp_t* p, const char* at, size_t n) { return self(p).data.append(at, n), 0; }

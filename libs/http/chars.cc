@@ -9,7 +9,8 @@ constexpr std::array<bool, 256> make_host_table() {
   std::array<bool, 256> t{};
   for (int c = 0; c < 128; ++c) {
     char ch = static_cast<char>(c);
-    t[static_cast<size_t>(c)] = detail::is_alpha(ch) || is_digit(ch) || std::string_view("-._~!$&'()*+,;=").find(ch) != std::string_view::npos;
+    t[static_cast<size_t>(c)] =
+        detail::is_alpha(ch) || is_digit(ch) || std::string_view("-._~!$&'()*+,;=").find(ch) != std::string_view::npos;
   }
   return t;
 }
@@ -29,7 +30,8 @@ size_t host_name_size(std::string_view s) {
 // What stands between the brackets: IPv6 (perhaps with a zone as %25…) or IPvFuture, by characters only.
 bool is_ip_literal(std::string_view s) {
   for (char c : s)
-    if (!detail::is_alpha(c) && !is_digit(c) && std::string_view(":.-_~%").find(c) == std::string_view::npos) return false;
+    if (!detail::is_alpha(c) && !is_digit(c) && std::string_view(":.-_~%").find(c) == std::string_view::npos)
+      return false;
   return !s.empty();
 }
 

@@ -35,15 +35,16 @@ inline bool is_token(std::string_view s) {
 }
 
 namespace detail {
-// The index of the first byte for which `bad` (for one byte) holds, or s.size(). `bad16` says the same of 16 at once, as
-// a bit mask; that is what makes scanning cheap, for most bytes of a head are scanned for nothing else.
+// The index of the first byte for which `bad` (for one byte) holds, or s.size(). `bad16` says the same of 16 at once,
+// as a bit mask; that is what makes scanning cheap, for most bytes of a head are scanned for nothing else.
 template <class Bad16, class Bad>
 size_t find_bad(std::string_view s, Bad16 bad16, Bad bad) {
   size_t i = 0;
 #ifdef __SSE2__
   for (; i + 16 <= s.size(); i += 16) {
     __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(s.data() + i));
-    if (unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(bad16(v)))) return i + static_cast<size_t>(std::countr_zero(mask));
+    if (unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(bad16(v))))
+      return i + static_cast<size_t>(std::countr_zero(mask));
   }
   if (i > 0 && i < s.size()) {  // the rest, together with bytes that are known to be good
     size_t at = s.size() - 16;
@@ -65,7 +66,8 @@ inline size_t find_control(std::string_view s) {
       [](auto v) {
 #ifdef __SSE2__
         __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-        return _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\t')), control), _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)));
+        return _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\t')), control),
+                            _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)));
 #endif
       },
       [](char c) { return (static_cast<uint8_t>(c) < 0x20 && c != '\t') || c == 0x7f; });
@@ -81,7 +83,8 @@ inline bool is_target(std::string_view s) {
              [](auto v) {
 #ifdef __SSE2__
                // Signed: bytes above 127 are negative.
-               __m128i good = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)), _mm_cmpgt_epi8(v, _mm_set1_epi8(0x20)));
+               __m128i good =
+                   _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)), _mm_cmpgt_epi8(v, _mm_set1_epi8(0x20)));
                return _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('#')), _mm_cmpeq_epi8(good, _mm_setzero_si128()));
 #endif
              },

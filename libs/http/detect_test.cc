@@ -70,8 +70,8 @@ std::string make_hello(const std::string& sni, const std::vector<std::string>& a
     std::string list = u16(names.size()) + names;
     ext += u16(16) + u16(list.size()) + list;
   }
-  std::string body = "\x03\x03" + std::string(32, 'r') + std::string("\0", 1) + u16(2) + "\x13\x01" + std::string("\x01\0", 2) +
-                     u16(ext.size()) + ext;
+  std::string body = "\x03\x03" + std::string(32, 'r') + std::string("\0", 1) + u16(2) + "\x13\x01" +
+                     std::string("\x01\0", 2) + u16(ext.size()) + ext;
   return std::string("\x01\0", 2) + u16(body.size()) + body;
 }
 
@@ -85,7 +85,8 @@ std::string in_records(const std::string& message, size_t piece) {
 }
 
 TEST(ClientHello, FoundInEverySplitOfRecordsAndBytes) {
-  std::string message = make_hello("Web.Default.serviceaccount.identity.linkerd.cluster.local", {"transport.l5d.io/v1", "h2"}, 1300);
+  std::string message =
+      make_hello("Web.Default.serviceaccount.identity.linkerd.cluster.local", {"transport.l5d.io/v1", "h2"}, 1300);
   for (size_t piece : {1u, 3u, 100u, 1024u, 16384u}) {
     std::string bytes = in_records(message, piece);
     for (size_t n = 0; n < bytes.size(); n += piece == 1 ? 97 : 1)
@@ -110,8 +111,8 @@ TEST(ClientHello, Refused) {
   EXPECT_EQ(kind("\x16\x02\x01"), HelloResult::Kind::kNotTls);
   EXPECT_EQ(kind(std::string_view("\x16\x03\x01\0\0", 5)), HelloResult::Kind::kNotTls);
   EXPECT_EQ(kind(std::string_view("\x16\x03\x01\x40\x01", 5)), HelloResult::Kind::kNotTls);
-  EXPECT_EQ(kind(std::string_view("\x16\x03\x01\0\x04\x02\0\0\0", 9)), HelloResult::Kind::kNotTls);       // ServerHello
-  EXPECT_EQ(kind(std::string_view("\x16\x03\x01\0\x04\x01\x01\0\0", 9)), HelloResult::Kind::kNotTls);     // 64 KiB
+  EXPECT_EQ(kind(std::string_view("\x16\x03\x01\0\x04\x02\0\0\0", 9)), HelloResult::Kind::kNotTls);    // ServerHello
+  EXPECT_EQ(kind(std::string_view("\x16\x03\x01\0\x04\x01\x01\0\0", 9)), HelloResult::Kind::kNotTls);  // 64 KiB
   std::string bad = make_hello("a b", {});
   EXPECT_EQ(kind(in_records(bad, 16384)), HelloResult::Kind::kNotTls);
   std::string cut = make_hello("a.b", {});

@@ -89,7 +89,18 @@ class H1Parser {
 
  private:
   enum class State : uint8_t {
-    kStart, kFields, kBody, kChunkSize, kChunkData, kChunkCrlf, kTrailers, kUntilClose, kEnd, kHeld, kTunnel, kFailed,
+    kStart,
+    kFields,
+    kBody,
+    kChunkSize,
+    kChunkData,
+    kChunkCrlf,
+    kTrailers,
+    kUntilClose,
+    kEnd,
+    kHeld,
+    kTunnel,
+    kFailed,
   };
   enum class Line : uint8_t { kLine, kMore, kTooLong, kBareLf };
   struct HeadFacts;

@@ -93,13 +93,15 @@ Result<> check_target(const RequestHead& head) {
   if (good && !head.authority.empty()) good = is_authority(head.authority);
   if ((head.method_kind == Method::kConnect) != (head.form == TargetForm::kAuthority)) good = false;
   if (good) return {};
-  return tulle::fail(Code::kInvalid, cat("request target ", quoted(head.path), " at ", quoted(head.authority), " cannot be written"));
+  return tulle::fail(Code::kInvalid,
+                     cat("request target ", quoted(head.path), " at ", quoted(head.authority), " cannot be written"));
 }
 
 }  // namespace
 
 Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) {
-  if (!is_token(head.method)) return tulle::fail(Code::kInvalid, cat("method ", quoted(head.method), " is not a token"));
+  if (!is_token(head.method))
+    return tulle::fail(Code::kInvalid, cat("method ", quoted(head.method), " is not a token"));
   if (body.framing == Framing::kUntilClose) return tulle::fail(Code::kInvalid, "a request body cannot end by closing");
   TULLE_TRY_VOID(check_target(head));
   Skip skip{.host = !head.authority.empty(), .length = true};
@@ -116,9 +118,9 @@ Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) 
     case TargetForm::kAuthority: path = head.authority; break;
   }
   FramingField framing(body);
-  size_t size = head.method.size() + 1 + (prefix.empty() ? 0 : prefix.size() + 3 + head.authority.size()) + path.size() +
-                std::strlen(" HTTP/1.1\r\n") + (skip.host ? 4 + head.authority.size() + kFieldExtra : 0) + fields +
-                framing.size + 2;
+  size_t size = head.method.size() + 1 + (prefix.empty() ? 0 : prefix.size() + 3 + head.authority.size()) +
+                path.size() + std::strlen(" HTTP/1.1\r\n") + (skip.host ? 4 + head.authority.size() + kFieldExtra : 0) +
+                fields + framing.size + 2;
   char* start = out.prepare(size);
   Writer w{start};
   w.put(head.method);
@@ -140,7 +142,8 @@ Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) 
 }
 
 Result<> encode_response(const ResponseHead& head, BodyFraming body, Buffer& out) {
-  if (head.status < 100 || head.status > 999) return tulle::fail(Code::kInvalid, cat("status ", head.status, " is not 100 to 999"));
+  if (head.status < 100 || head.status > 999)
+    return tulle::fail(Code::kInvalid, cat("status ", head.status, " is not 100 to 999"));
   std::string_view reason = head.reason.empty() ? reason_phrase(head.status) : std::string_view(head.reason);
   if (!is_field_value(reason)) return tulle::fail(Code::kInvalid, "reason phrase has a control character");
   bool keeps_length = body.framing == Framing::kNone && head.status >= 200 && head.status != 204;
@@ -233,9 +236,9 @@ bool is_forbidden_trailer(const Header& h) {
     case HeaderId::kOther: break;
     default: return false;
   }
-  for (std::string_view name : {"authorization", "proxy-authorization", "proxy-authenticate", "www-authenticate", "set-cookie",
-                                "content-encoding", "content-range", "range", "max-forwards", "cache-control", "age",
-                                "location", "vary"})
+  for (std::string_view name :
+       {"authorization", "proxy-authorization", "proxy-authenticate", "www-authenticate", "set-cookie",
+        "content-encoding", "content-range", "range", "max-forwards", "cache-control", "age", "location", "vary"})
     if (h.name == name) return true;
   return false;
 }

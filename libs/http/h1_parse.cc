@@ -150,9 +150,7 @@ H1Parser::Event H1Parser::finish_eof() {
   switch (state_) {
     case State::kUntilClose:
     case State::kTunnel:
-    case State::kEnd:
-      keep_alive_ = false;
-      return end_message();
+    case State::kEnd: keep_alive_ = false; return end_message();
     case State::kHeld: return Event::kNeedMore;
     case State::kFailed: return Event::kError;
     case State::kStart:
@@ -162,7 +160,8 @@ H1Parser::Event H1Parser::finish_eof() {
   }
   error_.closed = true;
   if (state_ == State::kStart && partial_.empty()) return fail(502, "the connection was closed before the response");
-  if (state_ == State::kStart || state_ == State::kFields) return fail(400, "the connection was closed inside a message head");
+  if (state_ == State::kStart || state_ == State::kFields)
+    return fail(400, "the connection was closed inside a message head");
   return fail(400, "the connection was closed inside a message body");
 }
 
@@ -236,7 +235,8 @@ bool H1Parser::parse_version(Bytes text, Version& version) {
   } else if (text == "HTTP/1.0") {
     version = Version::kHttp10;
   } else {
-    bool well_formed = text.size() == 8 && text.starts_with("HTTP/") && is_digit(text[5]) && text[6] == '.' && is_digit(text[7]);
+    bool well_formed =
+        text.size() == 8 && text.starts_with("HTTP/") && is_digit(text[5]) && text[6] == '.' && is_digit(text[7]);
     if (well_formed) fail(505, "HTTP version is neither 1.0 nor 1.1");
     else fail(400, "malformed HTTP version in the start line");
     return false;
@@ -342,7 +342,8 @@ bool H1Parser::field_line(Bytes line, Headers& into, uint32_t max_fields) {
     else fail(400, "header field name is empty or has a character that is not allowed");
     return false;
   }
-  if (n > UINT16_MAX || into.size() >= max_fields) return fail(431, cat("more than ", max_fields, " header fields")), false;
+  if (n > UINT16_MAX || into.size() >= max_fields)
+    return fail(431, cat("more than ", max_fields, " header fields")), false;
   Bytes value = trim_blanks(line.substr(n + 1));
   if (!line_is_clean_ && !is_field_value(value)) return fail(400, "header field value has a control character"), false;
   if (n <= sizeof name) into.add_lower(Bytes(name, n), value);
@@ -430,7 +431,8 @@ H1Parser::Event H1Parser::finish_response_head() {
     response_.headers.remove(HeaderId::kTransferEncoding);
   }
   if (status / 100 == 1 && !tunnel) {
-    if (++interims_ > limits_.interim_responses) return fail(502, cat("more than ", limits_.interim_responses, " interim responses"));
+    if (++interims_ > limits_.interim_responses)
+      return fail(502, cat("more than ", limits_.interim_responses, " interim responses"));
     state_ = State::kStart;
     return Event::kInterim;
   }
@@ -546,7 +548,8 @@ H1Parser::Event H1Parser::on_trailers(Bytes& in) {
     }
     if (line_is_partial_) drop_line();
     if (!last) continue;
-    if (trailers_.has(HeaderId::kContentLength) || trailers_.has(HeaderId::kTransferEncoding) || trailers_.has(HeaderId::kHost))
+    if (trailers_.has(HeaderId::kContentLength) || trailers_.has(HeaderId::kTransferEncoding) ||
+        trailers_.has(HeaderId::kHost))
       return fail(400, "Content-Length, Transfer-Encoding or Host among the trailers");
     trailers_.remove_if(is_forbidden_trailer);
     return end_message();

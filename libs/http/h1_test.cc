@@ -29,26 +29,28 @@ class Transcript {
       Event e = parser.next(in);
       if (e != Event::kData && e != Event::kNeedMore) flush_data();
       switch (e) {
-        case Event::kNeedMore: 
-          EXPECT_TRUE(in.empty() || parser.held());
-          return;
+        case Event::kNeedMore: EXPECT_TRUE(in.empty() || parser.held()); return;
         case Event::kRequest: {
           RequestHead& r = parser.request();
           append(text, "[", r.method, " ", r.path, r.scheme.empty() ? "" : " scheme=", r.scheme, " @", r.authority,
-                 r.version == Version::kHttp10 ? " 1.0" : "", " ", framing(), parser.keep_alive() ? "" : " close", "|", dump(r.headers), "]");
+                 r.version == Version::kHttp10 ? " 1.0" : "", " ", framing(), parser.keep_alive() ? "" : " close", "|",
+                 dump(r.headers), "]");
           break;
         }
-        case Event::kInterim: append(text, "[", parser.response().status, "|", dump(parser.response().headers), "]"); break;
+        case Event::kInterim:
+          append(text, "[", parser.response().status, "|", dump(parser.response().headers), "]");
+          break;
         case Event::kResponse:
           append(text, "[", parser.response().status, " ", parser.response().reason, " ", framing(),
                  parser.keep_alive() ? "" : " close", "|", dump(parser.response().headers), "]");
           break;
-        case Event::kData: 
+        case Event::kData:
           EXPECT_FALSE(parser.data().empty());
-          data_.append(parser.data()); 
+          data_.append(parser.data());
           break;
         case Event::kEnd:
-          append(text, "END", parser.trailers().empty() ? "" : "(", dump(parser.trailers()), parser.trailers().empty() ? "" : ")");
+          append(text, "END", parser.trailers().empty() ? "" : "(", dump(parser.trailers()),
+                 parser.trailers().empty() ? "" : ")");
           if (auto_resume) parser.resume_http();
           break;
         case Event::kError:
@@ -123,17 +125,21 @@ TEST(H1Request, Legal) {
   const Case cases[] = {
       {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "[GET / @a none|host=a;]END"},
       {"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "[GET / @a none|host=a;]END"},
-      {"GET /x?y=%20z HTTP/1.1\r\nhOST:\t a:80 \t\r\nX-Empty:\r\nX-Y: a  b\r\n\r\n", "[GET /x?y=%20z @a:80 none|host=a:80;x-empty=;x-y=a  b;]END"},
+      {"GET /x?y=%20z HTTP/1.1\r\nhOST:\t a:80 \t\r\nX-Empty:\r\nX-Y: a  b\r\n\r\n",
+       "[GET /x?y=%20z @a:80 none|host=a:80;x-empty=;x-y=a  b;]END"},
       {"GET / HTTP/1.0\r\n\r\n", "[GET / @ 1.0 none close|]END"},
       {"GET / HTTP/1.0\r\nConnection: foo , Keep-Alive\r\n\r\n", "[GET / @ 1.0 none|connection=foo , Keep-Alive;]END"},
-      {"GET / HTTP/1.1\r\nHost: a\r\nConnection: foo, CLOSE\r\n\r\n", "[GET / @a none close|host=a;connection=foo, CLOSE;]END"},
+      {"GET / HTTP/1.1\r\nHost: a\r\nConnection: foo, CLOSE\r\n\r\n",
+       "[GET / @a none close|host=a;connection=foo, CLOSE;]END"},
       {"GET / HTTP/1.1\r\nHost:\r\n\r\n", "[GET / @ none|host=;]END"},
       {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
        "[POST / @a length=5|host=a;content-length=5;]<hello>END[GET /2 @b none|host=b;]END"},
       {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "[POST / @a length=0|host=a;content-length=0;]END"},
-      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n00A;x;y=z;q=\"a\\\"b\" ; w = v\r\n0123456789\r\n0\r\n\r\n",
+      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n00A;x;y=z;q=\"a\\\"b\" ; w = "
+       "v\r\n0123456789\r\n0\r\n\r\n",
        "[POST / @a chunked|host=a;transfer-encoding=Chunked;]<hello0123456789>END"},
-      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nGrpc-Status: 0\r\nX-T: u\r\nSet-Cookie: no\r\n\r\n",
+      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nGrpc-Status: 0\r\nX-T: u\r\nSet-Cookie: "
+       "no\r\n\r\n",
        "[POST / @a chunked|host=a;transfer-encoding=chunked;]END(grpc-status=0;x-t=u;)"},
       {"GET http://b:81/p?q HTTP/1.1\r\nHost: a\r\n\r\n", "[GET /p?q scheme=http @b:81 none|host=a;]END"},
       {"GET HTTP://b HTTP/1.1\r\nHost: a\r\n\r\n", "[GET / scheme=http @b none|host=a;]END"},
@@ -163,9 +169,11 @@ TEST(H1Request, Refused) {
       {HEAD "Xa\r\n\r\n", "ERROR 400 header field name is empty or has a character that is not allowed"},
       {HEAD "X\xc3: a\r\n\r\n", "ERROR 400 header field name is empty or has a character that is not allowed"},
       {HEAD "X(: a\r\n\r\n", "ERROR 400 header field name is empty or has a character that is not allowed"},
-      {std::string_view(HEAD "X: a\0b\r\n\r\n", sizeof(HEAD "X: a\0b\r\n\r\n") - 1), "ERROR 400 header field value has a control character"},
+      {std::string_view(HEAD "X: a\0b\r\n\r\n", sizeof(HEAD "X: a\0b\r\n\r\n") - 1),
+       "ERROR 400 header field value has a control character"},
       {HEAD "X: a\x7f\r\n\r\n", "ERROR 400 header field value has a control character"},
-      {HEAD "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "ERROR 400 Content-Length beside Transfer-Encoding"},
+      {HEAD "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+       "ERROR 400 Content-Length beside Transfer-Encoding"},
       {HEAD "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "ERROR 400 more than one Content-Length"},
       {HEAD "Content-Length: 1\r\nContent-Length: 1\r\n\r\n", "ERROR 400 more than one Content-Length"},
       {HEAD "Content-Length: 1, 1\r\n\r\n", "ERROR 400 Content-Length is not a whole number below 2^63"},
@@ -174,13 +182,15 @@ TEST(H1Request, Refused) {
       {HEAD "Content-Length: 0x1\r\n\r\n", "ERROR 400 Content-Length is not a whole number below 2^63"},
       {HEAD "Content-Length:\r\n\r\n", "ERROR 400 Content-Length is not a whole number below 2^63"},
       {HEAD "Content-Length: 9223372036854775808\r\n\r\n", "ERROR 400 Content-Length is not a whole number below 2^63"},
-      {HEAD "Content-Length: 99999999999999999999999\r\n\r\n", "ERROR 400 Content-Length is not a whole number below 2^63"},
+      {HEAD "Content-Length: 99999999999999999999999\r\n\r\n",
+       "ERROR 400 Content-Length is not a whole number below 2^63"},
       {HEAD "Transfer-Encoding: gzip\r\n\r\n", "ERROR 501 Transfer-Encoding other than chunked"},
       {HEAD "Transfer-Encoding: gzip, chunked\r\n\r\n", "ERROR 501 Transfer-Encoding other than chunked"},
       {HEAD "Transfer-Encoding: chunked, identity\r\n\r\n", "ERROR 501 Transfer-Encoding other than chunked"},
       {HEAD "Transfer-Encoding: xchunked\r\n\r\n", "ERROR 501 Transfer-Encoding other than chunked"},
       {HEAD "Transfer-Encoding:\r\n\r\n", "ERROR 501 Transfer-Encoding other than chunked"},
-      {HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "ERROR 400 more than one Transfer-Encoding"},
+      {HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+       "ERROR 400 more than one Transfer-Encoding"},
       {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "ERROR 400 Transfer-Encoding in HTTP/1.0"},
       {HEAD "Host: a\r\n\r\n", "ERROR 400 more than one Host"},
       {"GET / HTTP/1.1\r\n\r\n", "ERROR 400 no Host in an HTTP/1.1 request"},
@@ -188,12 +198,18 @@ TEST(H1Request, Refused) {
       {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "ERROR 400 Host is not host[:port]"},
       {"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", "ERROR 400 Host is not host[:port]"},
       {"GET / HTTP/1.1\r\nHost: a:port\r\n\r\n", "ERROR 400 Host is not host[:port]"},
-      {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is empty or has a character that is not allowed"},
-      {"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is empty or has a character that is not allowed"},
-      {"GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is empty or has a character that is not allowed"},
-      {"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is empty or has a character that is not allowed"},
-      {"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is empty or has a character that is not allowed"},
-      {"GET /#f HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is empty or has a character that is not allowed"},
+      {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+       "ERROR 400 request target is empty or has a character that is not allowed"},
+      {"GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+       "ERROR 400 request target is empty or has a character that is not allowed"},
+      {"GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n",
+       "ERROR 400 request target is empty or has a character that is not allowed"},
+      {"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+       "ERROR 400 request target is empty or has a character that is not allowed"},
+      {"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n",
+       "ERROR 400 request target is empty or has a character that is not allowed"},
+      {"GET /#f HTTP/1.1\r\nHost: a\r\n\r\n",
+       "ERROR 400 request target is empty or has a character that is not allowed"},
       {"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is neither a path nor an absolute URI"},
       {"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is neither a path nor an absolute URI"},
       {"GET * HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target is neither a path nor an absolute URI"},
@@ -201,7 +217,8 @@ TEST(H1Request, Refused) {
       {"GET http://u@a/x HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 request target has a bad authority"},
       {"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 CONNECT wants HTTP/1.1 and a target of host:port"},
       {"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 CONNECT wants HTTP/1.1 and a target of host:port"},
-      {"CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", "ERROR 400 CONNECT wants HTTP/1.1 and a target of host:port"},
+      {"CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n",
+       "ERROR 400 CONNECT wants HTTP/1.1 and a target of host:port"},
       {"CONNECT a:80 HTTP/1.0\r\n\r\n", "ERROR 400 CONNECT wants HTTP/1.1 and a target of host:port"},
       {"CONNECT a:80 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n", "ERROR 400 CONNECT with a body"},
       {"GET / HTTP/2.0\r\n\r\n", "ERROR 505 HTTP version is neither 1.0 nor 1.1"},
@@ -226,7 +243,8 @@ TEST(H1Request, Refused) {
       {CHUNKED "5\nhello\r\n", "ERROR 400 LF without CR"},
       {CHUNKED "8000000000000000\r\n", "ERROR 400 chunk size is too large"},
       {CHUNKED "00000000000000005\r\n", "ERROR 400 chunk size line is too long"},
-      {CHUNKED "0\r\nContent-Length: 3\r\n\r\n", "ERROR 400 Content-Length, Transfer-Encoding or Host among the trailers"},
+      {CHUNKED "0\r\nContent-Length: 3\r\n\r\n",
+       "ERROR 400 Content-Length, Transfer-Encoding or Host among the trailers"},
       {CHUNKED "0\r\nX : 3\r\n\r\n", "ERROR 400 space before the colon of a header field"},
       {CHUNKED "0\r\n X: 3\r\n\r\n", "ERROR 400 folded header line"},
   };
@@ -239,9 +257,13 @@ TEST(H1Request, Refused) {
     if (want != "ERROR 400 chunk size line is too long") EXPECT_EQ(whole.substr(at), want) << quoted(in);
     check(Role::kRequest, Case{in, whole});
   }
-  Case bad_end{CHUNKED "5\r\nhello\n", "[POST / @a chunked|host=a;transfer-encoding=chunked;]<hello>ERROR 400 chunk data is not followed by CRLF"};
+  Case bad_end{
+      CHUNKED "5\r\nhello\n",
+      "[POST / @a chunked|host=a;transfer-encoding=chunked;]<hello>ERROR 400 chunk data is not followed by CRLF"};
   check(Role::kRequest, bad_end);
-  Case no_end{CHUNKED "5\r\nhellox\r\n", "[POST / @a chunked|host=a;transfer-encoding=chunked;]<hello>ERROR 400 chunk data is not followed by CRLF"};
+  Case no_end{
+      CHUNKED "5\r\nhellox\r\n",
+      "[POST / @a chunked|host=a;transfer-encoding=chunked;]<hello>ERROR 400 chunk data is not followed by CRLF"};
   check(Role::kRequest, no_end);
 }
 
@@ -276,7 +298,8 @@ TEST(H1Request, Limits) {
   std::string body = head + "Transfer-Encoding: chunked\r\n\r\n";
   EXPECT_EQ(say(body + "1;abc\r\nx\r\n1;abc\r\nx\r\n0\r\n\r\n"), "fine");
   EXPECT_EQ(say(body + "1;abcd\r\nx\r\n0\r\n\r\n"), "ERROR 400 chunk extensions are too long");
-  EXPECT_EQ(say(body + "1;abc\r\nx\r\n1;abc\r\nx\r\n1;abc\r\nx\r\n0\r\n\r\n"), "ERROR 400 chunk extensions are too long");
+  EXPECT_EQ(say(body + "1;abc\r\nx\r\n1;abc\r\nx\r\n1;abc\r\nx\r\n0\r\n\r\n"),
+            "ERROR 400 chunk extensions are too long");
   EXPECT_EQ(say(body + "1;" + std::string(30, 'a') + "\r\n"), "ERROR 400 chunk size line is too long");
   EXPECT_EQ(say(body + "0\r\nabcdef:0123456789\r\n\r\n"), "fine");
   EXPECT_EQ(say(body + "0\r\nabcdef:0123456789012345\r\n\r\n"), "ERROR 431 trailer fields over 20 bytes");
@@ -289,7 +312,9 @@ TEST(H1Request, HeldUntilTheAnswerIsKnown) {
   for (bool tunnel : {true, false}) {
     Transcript t(Role::kRequest);
     t.auto_resume = false;
-    std::string in = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    std::string in =
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nGET / HTTP/1.1\r\nHost: "
+        "a\r\n\r\n";
     t.feed(in);
     EXPECT_TRUE(t.parser.held());
     EXPECT_FALSE(t.parser.in_message());
@@ -297,7 +322,8 @@ TEST(H1Request, HeldUntilTheAnswerIsKnown) {
     else t.parser.resume_http();
     t.feed("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     t.eof();
-    EXPECT_THAT(t.text, HasSubstr(tunnel ? "]END<GET / HTTP/1.1\r\nHost: a\r\n\r\n>END" : "]END[GET / @a none|host=a;]END"));
+    EXPECT_THAT(t.text,
+                HasSubstr(tunnel ? "]END<GET / HTTP/1.1\r\nHost: a\r\n\r\n>END" : "]END[GET / @a none|host=a;]END"));
   }
 }
 
@@ -313,8 +339,10 @@ TEST(H1Request, Eof) {
   EXPECT_EQ(eof("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "");
   EXPECT_EQ(eof("G"), "ERROR 400 the connection was closed inside a message head");
   EXPECT_EQ(eof("GET / HTTP/1.1\r\n"), "ERROR 400 the connection was closed inside a message head");
-  EXPECT_EQ(eof("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx"), "ERROR 400 the connection was closed inside a message body");
-  EXPECT_EQ(eof("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), "ERROR 400 the connection was closed inside a message body");
+  EXPECT_EQ(eof("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx"),
+            "ERROR 400 the connection was closed inside a message body");
+  EXPECT_EQ(eof("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"),
+            "ERROR 400 the connection was closed inside a message body");
 }
 
 TEST(H1Response, Legal) {
@@ -322,20 +350,28 @@ TEST(H1Response, Legal) {
       {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "[200 OK length=2|content-length=2;]<hi>END"},
       {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", "[200  length=0|content-length=0;]END"},
       {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", "[200  length=0|content-length=0;]END"},
-      {"HTTP/1.1 404 Not  F\xc3\xb6und\r\nContent-Length: 0\r\n\r\n", "[404 Not  F\xc3\xb6und length=0|content-length=0;]END"},
+      {"HTTP/1.1 404 Not  F\xc3\xb6und\r\nContent-Length: 0\r\n\r\n",
+       "[404 Not  F\xc3\xb6und length=0|content-length=0;]END"},
       {"HTTP/1.1 200 OK\r\n\r\nall of it", "[200 OK until-close close|]<all of it>END", Method::kGet, false, true},
-      {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", "[200 OK length=1|connection=keep-alive;content-length=1;]<x>END"},
+      {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
+       "[200 OK length=1|connection=keep-alive;content-length=1;]<x>END"},
       {"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", "[200 OK length=1 close|content-length=1;]<x>END"},
       {"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", "[200 OK none|content-length=99;]END", Method::kHead},
       {"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", "[304 Not Modified none|content-length=99;]END"},
       {"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", "[204 No Content none|]END"},
-      {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+      {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+       "0\r\n\r\n",
        "[100|][103|link=x;][200 OK length=0|content-length=0;]END"},
-      {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw\r\n", "[101 Switching Protocols tunnel close|upgrade=x;connection=upgrade;]<raw\r\n>END", Method::kGet, true, true},
-      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nraw", "[200 OK tunnel close|]<raw>END", Method::kConnect, false, true},
-      {"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", "[403 No length=2|content-length=2;]<no>END", Method::kConnect},
-      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n", "[200 OK chunked|transfer-encoding=chunked;]<hi>END(a=b;)"},
-      {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n", "[200 OK length=0|content-length=0;]ENDERROR 502 response to no request"},
+      {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw\r\n",
+       "[101 Switching Protocols tunnel close|upgrade=x;connection=upgrade;]<raw\r\n>END", Method::kGet, true, true},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nraw", "[200 OK tunnel close|]<raw>END", Method::kConnect, false,
+       true},
+      {"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", "[403 No length=2|content-length=2;]<no>END",
+       Method::kConnect},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n",
+       "[200 OK chunked|transfer-encoding=chunked;]<hi>END(a=b;)"},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n",
+       "[200 OK length=0|content-length=0;]ENDERROR 502 response to no request"},
   };
   for (const Case& c : cases) check(Role::kResponse, c);
 }
@@ -352,10 +388,12 @@ TEST(H1Response, Refused) {
       {"HTTP/1.1 200 O\x01K\r\n\r\n", "ERROR 502 reason phrase has a control character"},
       {"\r\nHTTP/1.1 200 OK\r\n\r\n", "ERROR 502 malformed HTTP version in the start line"},
       {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "ERROR 502 more than one Content-Length"},
-      {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "ERROR 502 Content-Length beside Transfer-Encoding"},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+       "ERROR 502 Content-Length beside Transfer-Encoding"},
       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "ERROR 502 Transfer-Encoding other than chunked"},
       {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "ERROR 502 Transfer-Encoding in HTTP/1.0"},
-      {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "ERROR 502 101 to a request that asked for no upgrade"},
+      {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+       "ERROR 502 101 to a request that asked for no upgrade"},
       {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "ERROR 502 folded header line"},
       {"", "ERROR 502 the connection was closed before the response", Method::kGet, false, true},
       {"HTTP/1.1 2", "ERROR 502 the connection was closed inside a message head", Method::kGet, false, true},
@@ -401,9 +439,12 @@ TEST(H1Encode, Requests) {
   r.headers.add("content-length", "77");
   r.headers.add("transfer-encoding", "gzip");
   EXPECT_EQ(written(r, BodyFraming::none()), "GET /x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\n\r\n");
-  EXPECT_EQ(written(r, BodyFraming::of_length(5)), "GET /x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\ncontent-length: 5\r\n\r\n");
-  EXPECT_EQ(written(r, BodyFraming::of_length(UINT64_MAX)), "GET /x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\ncontent-length: 18446744073709551615\r\n\r\n");
-  EXPECT_EQ(written(r, BodyFraming::chunked()), "GET /x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n");
+  EXPECT_EQ(written(r, BodyFraming::of_length(5)),
+            "GET /x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\ncontent-length: 5\r\n\r\n");
+  EXPECT_EQ(written(r, BodyFraming::of_length(UINT64_MAX)),
+            "GET /x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\ncontent-length: 18446744073709551615\r\n\r\n");
+  EXPECT_EQ(written(r, BodyFraming::chunked()),
+            "GET /x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n");
   r.form = TargetForm::kAbsolute;
   EXPECT_EQ(written(r, BodyFraming::none()), "GET http://a:80/x?y HTTP/1.1\r\nhost: a:80\r\nx-a: b\r\n\r\n");
   r.form = TargetForm::kAuthority;
@@ -481,7 +522,8 @@ TEST(H1Encode, ChunksComeBackAsTheyWere) {
   ASSERT_TRUE(encode_last_chunk(&trailers, out));
   Transcript t(Role::kRequest);
   t.feed(out.view());
-  EXPECT_EQ(t.text, cat("[POST / @a chunked|host=a;transfer-encoding=chunked;]<hello", std::string(300, 'x'), ">END(grpc-status=0;)"));
+  EXPECT_EQ(t.text, cat("[POST / @a chunked|host=a;transfer-encoding=chunked;]<hello", std::string(300, 'x'),
+                        ">END(grpc-status=0;)"));
 }
 
 }  // namespace

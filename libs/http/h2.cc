@@ -42,14 +42,18 @@ struct H2Session::Impl {
     bool end_sent = false;      // our message left in full
     bool reset_at_end = false;  // reset with NO_ERROR when it has
     void* context = nullptr;
-    size_t unconsumed = 0;      // bytes of on_data without credit yet
-    int64_t body_left = -1;     // what content-length promised and has not come; -1: it said nothing
+    size_t unconsumed = 0;   // bytes of on_data without credit yet
+    int64_t body_left = -1;  // what content-length promised and has not come; -1: it said nothing
     Buffer out;
     std::unique_ptr<Headers> trailers;
   };
 
   Impl(Role r, const H2Options& o, H2Handler& h)
-      : role(r), options(o), handler(h), glitches(o.glitch_burst, o.glitches_per_second), resets(o.reset_burst, o.resets_per_second) {}
+      : role(r),
+        options(o),
+        handler(h),
+        glitches(o.glitch_burst, o.glitches_per_second),
+        resets(o.reset_burst, o.resets_per_second) {}
 
   Role role;
   H2Options options;
@@ -113,7 +117,8 @@ struct H2Session::Impl {
   void fail_with(H2Code code, std::string reason, Code error_code = Code::kProtocol) {
     if (failed) return;
     failed_code = code;
-    failed = std::make_unique<Error>(error_code, cat("HTTP/2 connection: ", reason), Side::kPeer, Retry::kIdempotentOnly);
+    failed =
+        std::make_unique<Error>(error_code, cat("HTTP/2 connection: ", reason), Side::kPeer, Retry::kIdempotentOnly);
   }
   int flood(std::string_view what) {
     fail_with(H2Code::kEnhanceYourCalm, cat("flood of ", what), Code::kExhausted);
@@ -162,7 +167,8 @@ struct H2Session::Impl {
     Nv nv;
     for (const H2Field& f : fields) {
       nv.push_back({const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(f.name.data())),
-                    const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(f.value.data())), f.name.size(), f.value.size(),
+                    const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(f.value.data())), f.name.size(),
+                    f.value.size(),
                     static_cast<uint8_t>(f.static_name ? NGHTTP2_NV_FLAG_NO_COPY_NAME : NGHTTP2_NV_FLAG_NONE)});
     }
     return nv;
@@ -207,16 +213,20 @@ struct H2Session::Impl {
   static Impl& self(void* user) { return *static_cast<Impl*>(user); }
   static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user);
   static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user);
-  static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value,
-                       size_t value_size, uint8_t flags, void* user);
+  static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                       const uint8_t* value, size_t value_size, uint8_t flags, void* user);
   static int on_frame_recv(nghttp2_session*, const nghttp2_frame* frame, void* user);
-  static int on_invalid_frame(nghttp2_session*, const nghttp2_frame*, int, void* user) { return self(user).glitch("malformed frames"); }
+  static int on_invalid_frame(nghttp2_session*, const nghttp2_frame*, int, void* user) {
+    return self(user).glitch("malformed frames");
+  }
   static int on_data(nghttp2_session*, uint8_t flags, int32_t id, const uint8_t* data, size_t size, void* user);
   static int on_stream_close(nghttp2_session*, int32_t id, uint32_t code, void* user);
   static int on_frame_send(nghttp2_session*, const nghttp2_frame* frame, void* user);
   static int on_frame_not_send(nghttp2_session*, const nghttp2_frame* frame, int error, void* user);
-  static ssize_t read_data(nghttp2_session*, int32_t id, uint8_t*, size_t max, uint32_t* flags, nghttp2_data_source*, void* user);
-  static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* frame_head, size_t size, nghttp2_data_source*, void* user);
+  static ssize_t read_data(nghttp2_session*, int32_t id, uint8_t*, size_t max, uint32_t* flags, nghttp2_data_source*,
+                           void* user);
+  static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* frame_head, size_t size,
+                       nghttp2_data_source*, void* user);
 
   int on_head(int32_t id, bool end);
   int on_request_head(Stream& s, bool end);
@@ -231,7 +241,8 @@ int H2Session::Impl::on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd
   if (m.failed) return NGHTTP2_ERR_CALLBACK_FAILURE;  // terminate() from inside a callback
   switch (hd->type) {
     case NGHTTP2_HEADERS: return 0;
-    case NGHTTP2_DATA: return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM) ? m.glitch("empty DATA frames") : 0;
+    case NGHTTP2_DATA:
+      return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM) ? m.glitch("empty DATA frames") : 0;
     case NGHTTP2_RST_STREAM: return m.resets.spend(m.now) ? 0 : m.flood("stream resets");
     case NGHTTP2_PUSH_PROMISE:
       m.fail_with(H2Code::kProtocolError, "PUSH_PROMISE, which is switched off");
@@ -257,8 +268,8 @@ int H2Session::Impl::on_begin_headers(nghttp2_session*, const nghttp2_frame* fra
   return 0;
 }
 
-int H2Session::Impl::on_header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size, const uint8_t* value,
-                               size_t value_size, uint8_t, void* user) {
+int H2Session::Impl::on_header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
+                               const uint8_t* value, size_t value_size, uint8_t, void* user) {
   Impl& m = self(user);
   m.head.add(text(name, name_size), text(value, value_size));
   // HPACK can blow up a small block: refuse to go on decoding long after the limit.
@@ -297,7 +308,8 @@ int H2Session::Impl::on_frame_recv(nghttp2_session* session, const nghttp2_frame
         m.handler.on_ping_ack(opaque);
       } else if (m.draining && !m.final_goaway) {
         m.final_goaway = true;
-        nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR, nullptr, 0);
+        nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session),
+                              NGHTTP2_NO_ERROR, nullptr, 0);
       }
       return 0;
     }
@@ -358,7 +370,8 @@ int H2Session::Impl::on_response_head(Stream& s, bool end) {
   return 0;
 }
 
-int H2Session::Impl::on_data(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+int H2Session::Impl::on_data(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                             void* user) {
   Impl& m = self(user);
   Stream* s = m.find(id);
   if (!s || !s->known || s->reset_told) {
@@ -366,7 +379,8 @@ int H2Session::Impl::on_data(nghttp2_session* session, uint8_t, int32_t id, cons
     return 0;
   }
   s->unconsumed += size;
-  if (!s->final_head || (s->body_left >= 0 && static_cast<uint64_t>(s->body_left) < size)) return m.reject(id, H2Code::kProtocolError);
+  if (!s->final_head || (s->body_left >= 0 && static_cast<uint64_t>(s->body_left) < size))
+    return m.reject(id, H2Code::kProtocolError);
   if (s->body_left > 0) s->body_left -= static_cast<int64_t>(size);
   m.handler.on_data(id, text(data, size));
   return 0;
@@ -392,8 +406,8 @@ int H2Session::Impl::on_stream_close(nghttp2_session* session, int32_t id, uint3
 
 // ---- Sending
 
-ssize_t H2Session::Impl::read_data(nghttp2_session* session, int32_t id, uint8_t*, size_t max, uint32_t* flags, nghttp2_data_source*,
-                                   void* user) {
+ssize_t H2Session::Impl::read_data(nghttp2_session* session, int32_t id, uint8_t*, size_t max, uint32_t* flags,
+                                   nghttp2_data_source*, void* user) {
   Stream* s = self(user).find(id);
   if (!s) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   if (s->out.empty() && !s->end_queued) {
@@ -415,8 +429,8 @@ ssize_t H2Session::Impl::read_data(nghttp2_session* session, int32_t id, uint8_t
   return static_cast<ssize_t>(n);
 }
 
-int H2Session::Impl::send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* frame_head, size_t size, nghttp2_data_source*,
-                               void* user) {
+int H2Session::Impl::send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* frame_head, size_t size,
+                               nghttp2_data_source*, void* user) {
   Impl& m = self(user);
   if (!m.out || m.out->size() >= m.out_limit) return NGHTTP2_ERR_WOULDBLOCK;
   Stream* s = m.find(frame->hd.stream_id);
@@ -441,7 +455,8 @@ int H2Session::Impl::on_frame_send(nghttp2_session* session, const nghttp2_frame
                           text(frame->goaway.opaque_data, frame->goaway.opaque_data_len)));
     return 0;
   }
-  bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+  bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
+              (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
   if (!m.server() || !ends) return 0;
   Stream* s = m.find(frame->hd.stream_id);
   if (!s) return 0;
@@ -452,7 +467,8 @@ int H2Session::Impl::on_frame_send(nghttp2_session* session, const nghttp2_frame
 
 int H2Session::Impl::on_frame_not_send(nghttp2_session* session, const nghttp2_frame* frame, int error, void* user) {
   Impl& m = self(user);
-  if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat == NGHTTP2_HCAT_REQUEST) return 0;  // a failed request closes itself
+  if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+    return 0;  // a failed request closes itself
   Stream* s = m.find(frame->hd.stream_id);
   if (!s || s->reset_told) return 0;
   nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
@@ -484,8 +500,10 @@ void H2Session::Impl::open() {
   nghttp2_option_set_peer_max_concurrent_streams(opt, options.initial_peer_streams);
   nghttp2_option_set_max_deflate_dynamic_table_size(opt, options.header_table);
   nghttp2_option_set_max_send_header_block_length(opt, 512 * 1024);
-  nghttp2_option_set_stream_reset_rate_limit(opt, 1u << 30, 1u << 30);  // Budget `resets` decides, by the caller's clock
-  int rv = server() ? nghttp2_session_server_new2(&session, cb, this, opt) : nghttp2_session_client_new2(&session, cb, this, opt);
+  nghttp2_option_set_stream_reset_rate_limit(opt, 1u << 30,
+                                             1u << 30);  // Budget `resets` decides, by the caller's clock
+  int rv = server() ? nghttp2_session_server_new2(&session, cb, this, opt)
+                    : nghttp2_session_client_new2(&session, cb, this, opt);
   TULLE_CHECK(rv == 0);
   nghttp2_option_del(opt);
   nghttp2_session_callbacks_del(cb);
@@ -503,7 +521,8 @@ void H2Session::Impl::open() {
   if (options.header_table != 4096) settings.push_back({NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, options.header_table});
   rv = nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
   TULLE_CHECK(rv == 0);
-  rv = nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, static_cast<int32_t>(options.connection_window));
+  rv = nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
+                                             static_cast<int32_t>(options.connection_window));
   TULLE_CHECK(rv == 0);
 }
 
@@ -531,12 +550,14 @@ Result<> H2Session::feed(Bytes in, TimePoint now) {
   ssize_t n = nghttp2_session_mem_recv(m.session, reinterpret_cast<const uint8_t*>(in.data()), in.size());
   m.busy = false;
   if (n < 0 && !m.failed) {
-    H2Code code = n == NGHTTP2_ERR_FLOODED ? H2Code::kEnhanceYourCalm
-                  : n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? H2Code::kProtocolError : H2Code::kInternalError;
+    H2Code code = n == NGHTTP2_ERR_FLOODED            ? H2Code::kEnhanceYourCalm
+                  : n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? H2Code::kProtocolError
+                                                      : H2Code::kInternalError;
     m.fail_with(code, nghttp2_strerror(static_cast<int>(n)));
   }
   // nghttp2 tells of most connection errors only by the GOAWAY that it queues: look at what it has to say now.
-  if (!m.failed && m.early.size() < 65536 && nghttp2_session_get_outbound_queue_size(m.session) > 0) m.send(m.early, nullptr, 65536);
+  if (!m.failed && m.early.size() < 65536 && nghttp2_session_get_outbound_queue_size(m.session) > 0)
+    m.send(m.early, nullptr, 65536);
   if (!m.failed) return {};
   m.after_failure();
   return fail(*m.failed);
@@ -576,13 +597,16 @@ Result<int32_t> H2Session::submit_request(const RequestHead& head, bool end, voi
   if (m.server()) return fail(Code::kInternal, "a server cannot send requests");
   if (m.failed || m.draining || m.goaway_last >= 0)
     return fail(Code::kUnavailable, "HTTP/2 connection is going away", Side::kPeer, Retry::kSafe);
-  if (!m.can_open()) return fail(Code::kExhausted, cat("all ", m.peer_streams(), " HTTP/2 streams that the peer allows are in use"), Side::kPeer, Retry::kSafe);
+  if (!m.can_open())
+    return fail(Code::kExhausted, cat("all ", m.peer_streams(), " HTTP/2 streams that the peer allows are in use"),
+                Side::kPeer, Retry::kSafe);
   H2Fields fields;
   TULLE_TRY_VOID(h2_fields_of(head, fields));
   Impl::Nv nv = Impl::to_nv(fields);
   nghttp2_data_provider body{{.ptr = nullptr}, Impl::read_data};
   int32_t id = nghttp2_submit_request(m.session, nullptr, nv.data(), nv.size(), end ? nullptr : &body, nullptr);
-  if (id == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE) return fail(Code::kExhausted, "HTTP/2 stream ids are used up", Side::kSelf, Retry::kSafe);
+  if (id == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE)
+    return fail(Code::kExhausted, "HTTP/2 stream ids are used up", Side::kSelf, Retry::kSafe);
   if (id < 0) return fail(Code::kInternal, cat("HTTP/2 request: ", nghttp2_strerror(id)), Side::kSelf, Retry::kSafe);
   Impl::Stream& s = m.add_stream(id);
   s.known = true;
@@ -615,7 +639,8 @@ Result<> H2Session::submit_interim(int32_t id, const ResponseHead& head) {
   Impl& m = *impl_;
   Impl::Stream* s = m.find(id);
   if (!s || s->answered) return {};
-  if (head.status < 100 || head.status > 199) return fail(Code::kInvalid, cat("status ", head.status, " is not interim"));
+  if (head.status < 100 || head.status > 199)
+    return fail(Code::kInvalid, cat("status ", head.status, " is not interim"));
   char status[3];
   H2Fields fields;
   TULLE_TRY_VOID(h2_fields_of(head, status, fields));

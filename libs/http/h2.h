@@ -18,8 +18,20 @@ namespace tulle::http {
 
 // RFC 9113 §7.
 enum class H2Code : uint32_t {
-  kNoError, kProtocolError, kInternalError, kFlowControlError, kSettingsTimeout, kStreamClosed, kFrameSizeError,
-  kRefusedStream, kCancel, kCompressionError, kConnectError, kEnhanceYourCalm, kInadequateSecurity, kHttp11Required,
+  kNoError,
+  kProtocolError,
+  kInternalError,
+  kFlowControlError,
+  kSettingsTimeout,
+  kStreamClosed,
+  kFrameSizeError,
+  kRefusedStream,
+  kCancel,
+  kCompressionError,
+  kConnectError,
+  kEnhanceYourCalm,
+  kInadequateSecurity,
+  kHttp11Required,
 };
 std::string_view h2_code_name(H2Code code);  // "PROTOCOL_ERROR"; "UNKNOWN" for one the RFC has not
 

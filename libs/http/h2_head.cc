@@ -135,7 +135,8 @@ void H2HeadReader::add_regular(std::string_view name, std::string_view value) {
     case HeaderId::kContentLength:
       if (kind_ == Kind::kTrailers) return wrong("content-length among trailers");
       if (fields().has(id)) return wrong("more than one content-length");
-      if (auto n = parse_number<uint64_t>(value); !n || *n > INT64_MAX) return wrong("content-length is not a number below 2^63");
+      if (auto n = parse_number<uint64_t>(value); !n || *n > INT64_MAX)
+        return wrong("content-length is not a number below 2^63");
       break;
     case HeaderId::kHost:
       if (kind_ != Kind::kRequest) break;
@@ -168,12 +169,14 @@ void H2HeadReader::finish_request() {
     r.headers.remove(HeaderId::kHost);
   }
   if (r.method_kind == Method::kConnect) {
-    if ((seen_ & (kScheme | kPath)) || r.authority.empty()) return wrong("CONNECT wants :authority, and no :scheme or :path");
+    if ((seen_ & (kScheme | kPath)) || r.authority.empty())
+      return wrong("CONNECT wants :authority, and no :scheme or :path");
     r.form = TargetForm::kAuthority;
   } else {
     if (!is_scheme(r.scheme)) return wrong("no :scheme, or a bad one");
     bool asterisk = r.path == "*" && r.method_kind == Method::kOptions;
-    if (!asterisk && !is_path(r.path)) return wrong("no :path, or one that does not start with / or has a bad character");
+    if (!asterisk && !is_path(r.path))
+      return wrong("no :path, or one that does not start with / or has a bad character");
     r.form = asterisk ? TargetForm::kAsterisk : TargetForm::kOrigin;
   }
   if (cookies_ > 1) join_cookies(r.headers);
@@ -189,7 +192,8 @@ Result<> add_fields(const Headers& headers, bool trailers, H2Fields& out) {
     if (trailers && is_forbidden_trailer(h)) return;
     if (h.id == HeaderId::kOther && !is_h2_name(h.name))
       status = fail(Code::kInvalid, cat("header name ", quoted(h.name), " cannot be sent"));
-    else if (!is_field_value(h.value)) status = fail(Code::kInvalid, cat("header ", h.name, " has a control character"));
+    else if (!is_field_value(h.value))
+      status = fail(Code::kInvalid, cat("header ", h.name, " has a control character"));
     else out.push_back({h.name, trim(h.value), h.id != HeaderId::kOther});
   });
   return status;

@@ -22,7 +22,8 @@ std::string dump(const Headers& headers) {
 class Recorder : public H2Handler {
  public:
   void on_request(int32_t id, RequestHead&& r, bool end) override {
-    append(text, id, ":[", r.method, " ", r.scheme, " ", r.authority, " ", r.path, "|", dump(r.headers), end ? "]." : "]");
+    append(text, id, ":[", r.method, " ", r.scheme, " ", r.authority, " ", r.path, "|", dump(r.headers),
+           end ? "]." : "]");
     ids.push_back(id);
     if (request) request(id, std::move(r), end);
   }
@@ -35,7 +36,8 @@ class Recorder : public H2Handler {
     std::string more = cat(id, ":<");
     size_t at = text.rfind(more);
     if (quiet) received += d.size();
-    else if (at != std::string::npos && text.find('>', at) == text.size() - 1) text.insert(text.size() - 1, d);  // goes on
+    else if (at != std::string::npos && text.find('>', at) == text.size() - 1)
+      text.insert(text.size() - 1, d);  // goes on
     else append(text, more, d, ">");
     if (data) data(id, d);
     else session->consume(id, d.size());
@@ -110,7 +112,7 @@ struct Pair {
     if (!end) EXPECT_TRUE(server.end_data(id, trailers));
   }
 
-  TimePoint now{} ;
+  TimePoint now{};
   Recorder c, s;
   H2Session client, server;
   std::string client_error, server_error;
@@ -517,15 +519,20 @@ struct Server {
   std::string frames() const {
     std::string out;
     for (size_t i = 0; i + 9 <= sent.size();) {
-      size_t n = static_cast<uint8_t>(sent[i]) << 16 | static_cast<uint8_t>(sent[i + 1]) << 8 | static_cast<uint8_t>(sent[i + 2]);
+      size_t n = static_cast<uint8_t>(sent[i]) << 16 | static_cast<uint8_t>(sent[i + 1]) << 8 |
+                 static_cast<uint8_t>(sent[i + 2]);
       int type = sent[i + 3];
-      append(out, type, type == kRst ? cat("(", static_cast<int>(sent[i + 12]), ")") : type == 7 ? cat("(", static_cast<int>(sent[i + 16]), ")") : "", " ");
+      append(out, type,
+             type == kRst ? cat("(", static_cast<int>(sent[i + 12]), ")")
+             : type == 7  ? cat("(", static_cast<int>(sent[i + 16]), ")")
+                          : "",
+             " ");
       i += 9 + n;
     }
     return out;
   }
   Recorder h;
-  TimePoint now{} ;
+  TimePoint now{};
   H2Session session;
   std::string error, sent;
 };
@@ -577,7 +584,8 @@ TEST(H2Violations, MalformedMessagesResetOnlyTheirStream) {
     Server s;
     EXPECT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, 1, block(fields)))) << s.error;
     EXPECT_THAT(s.frames(), HasSubstr("3(1) ")) << quoted(block(fields), 500) << s.h.text;
-    EXPECT_THAT(s.h.text, testing::AnyOf("", HasSubstr("1:reset PROTOCOL_ERROR;1:closed;"))) << quoted(block(fields), 500);
+    EXPECT_THAT(s.h.text, testing::AnyOf("", HasSubstr("1:reset PROTOCOL_ERROR;1:closed;")))
+        << quoted(block(fields), 500);
     EXPECT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, 3, block(kGet))));
     EXPECT_THAT(s.h.text, HasSubstr("3:[GET http a /|]."));
   }
@@ -586,7 +594,8 @@ TEST(H2Violations, MalformedMessagesResetOnlyTheirStream) {
 TEST(H2Violations, BodyMustMatchItsLength) {
   for (std::string_view body : {"four", "sixsix"}) {
     Server s;
-    EXPECT_TRUE(s.feed(frame(kHeaders, kEndHeaders, 1, block(with(kGet, {{"content-length", "5"}}))) + frame(kData, kEnd, 1, body)));
+    EXPECT_TRUE(s.feed(frame(kHeaders, kEndHeaders, 1, block(with(kGet, {{"content-length", "5"}}))) +
+                       frame(kData, kEnd, 1, body)));
     EXPECT_THAT(s.frames(), HasSubstr("3(1) "));
     EXPECT_THAT(s.h.text, HasSubstr("1:reset PROTOCOL_ERROR;1:closed;"));
     EXPECT_THAT(s.h.text, Not(HasSubstr("end")));
@@ -595,7 +604,8 @@ TEST(H2Violations, BodyMustMatchItsLength) {
 
 TEST(H2Violations, TrailersEndAMessage) {
   std::string open = frame(kHeaders, kEndHeaders, 1, block(kGet));
-  for (auto& last : {frame(kHeaders, kEndHeaders, 1, block({{"x", "y"}})), frame(kHeaders, kEnd | kEndHeaders, 1, block({{":path", "/"}})),
+  for (auto& last : {frame(kHeaders, kEndHeaders, 1, block({{"x", "y"}})),
+                     frame(kHeaders, kEnd | kEndHeaders, 1, block({{":path", "/"}})),
                      frame(kHeaders, kEnd | kEndHeaders, 1, block({{"content-length", "1"}}))}) {
     Server s;
     EXPECT_TRUE(s.feed(open + last));
@@ -676,14 +686,16 @@ TEST(H2Violations, PushIsRefused) {
   ASSERT_TRUE(session.submit_request(r, true));
   Buffer out;
   session.produce(out);
-  EXPECT_FALSE(session.feed(frame(kSettings, 0, 0, "") + frame(5, kEndHeaders, 1, std::string("\0\0\0\2", 4) + block(kGet)), {}));
+  EXPECT_FALSE(session.feed(
+      frame(kSettings, 0, 0, "") + frame(5, kEndHeaders, 1, std::string("\0\0\0\2", 4) + block(kGet)), {}));
 }
 
 TEST(H2Violations, AcceptedOddities) {
   const std::pair<Fields, std::string_view> cases[] = {
       {with(kGet, {{"host", "A"}}), "1:[GET http a /|]."},
       {with(kGet, {{"te", "trailers"}}), "1:[GET http a /|te=trailers;]."},
-      {with(kGet, {{"cookie", "a=1"}, {"x", "y"}, {"cookie", "b=2"}, {"cookie", "c=3"}}), "1:[GET http a /|cookie=a=1; b=2; c=3;x=y;]."},
+      {with(kGet, {{"cookie", "a=1"}, {"x", "y"}, {"cookie", "b=2"}, {"cookie", "c=3"}}),
+       "1:[GET http a /|cookie=a=1; b=2; c=3;x=y;]."},
       {{{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {"host", "h"}}, "1:[GET http h /|]."},
       {{{":method", "OPTIONS"}, {":scheme", "http"}, {":path", "*"}, {":authority", "a"}}, "1:[OPTIONS http a *|]."},
       {{{":method", "CONNECT"}, {":authority", "a:1"}}, "1:[CONNECT  a:1 |]."},
@@ -756,10 +768,14 @@ TEST(H2Violations, FloodsEndTheConnection) {
       {"control frames", [](int) { return frame(kSettings, 0, 0, ""); }},
       {"control frames", [](int) { return frame(2, 0, 1, std::string_view("\0\0\0\0\0", 5)); }},
       {"control frames", [](int) { return frame(kWindow, 0, 0, std::string_view("\0\0\0\1", 4)); }},
-      {"empty DATA frames", [&](int i) { return i == 0 ? frame(kHeaders, kEndHeaders, 1, get) : frame(kData, 0, 1, ""); }},
-      {"malformed messages", [&](int i) { return frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, block(with(kGet, {{"host", "b"}}))); }},
-      {"stream resets", [&](int i) {
-         return frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, get) + frame(kRst, 0, 2 * i + 1, std::string_view("\0\0\0\x08", 4));
+      {"empty DATA frames",
+       [&](int i) { return i == 0 ? frame(kHeaders, kEndHeaders, 1, get) : frame(kData, 0, 1, ""); }},
+      {"malformed messages",
+       [&](int i) { return frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, block(with(kGet, {{"host", "b"}}))); }},
+      {"stream resets",
+       [&](int i) {
+         return frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, get) +
+                frame(kRst, 0, 2 * i + 1, std::string_view("\0\0\0\x08", 4));
        }},
   };
   for (auto& [what, make] : floods) {

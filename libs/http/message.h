@@ -18,35 +18,35 @@
 namespace tulle::http {
 
 // Well-known field names, in lower case. kOther: any other.
-#define TULLE_HTTP_HEADERS(X)                         \
-  X(kHost, "host")                                    \
-  X(kContentLength, "content-length")                 \
-  X(kTransferEncoding, "transfer-encoding")           \
-  X(kConnection, "connection")                        \
-  X(kUpgrade, "upgrade")                              \
-  X(kKeepAlive, "keep-alive")                         \
-  X(kProxyConnection, "proxy-connection")             \
-  X(kTe, "te")                                        \
-  X(kTrailer, "trailer")                              \
-  X(kExpect, "expect")                                \
-  X(kContentType, "content-type")                     \
-  X(kDate, "date")                                    \
-  X(kCookie, "cookie")                                \
-  X(kUserAgent, "user-agent")                         \
-  X(kAccept, "accept")                                \
-  X(kRetryAfter, "retry-after")                       \
-  X(kHttp2Settings, "http2-settings")                 \
-  X(kGrpcStatus, "grpc-status")                       \
-  X(kGrpcMessage, "grpc-message")                     \
-  X(kGrpcTimeout, "grpc-timeout")                     \
-  X(kGrpcRetryPushbackMs, "grpc-retry-pushback-ms")   \
-  X(kTraceparent, "traceparent")                      \
-  X(kL5dClientId, "l5d-client-id")                    \
-  X(kL5dRequireId, "l5d-require-id")                  \
-  X(kL5dOrigProto, "l5d-orig-proto")                  \
-  X(kL5dDstCanonical, "l5d-dst-canonical")            \
-  X(kL5dDstOverride, "l5d-dst-override")              \
-  X(kL5dProxyError, "l5d-proxy-error")                \
+#define TULLE_HTTP_HEADERS(X)                       \
+  X(kHost, "host")                                  \
+  X(kContentLength, "content-length")               \
+  X(kTransferEncoding, "transfer-encoding")         \
+  X(kConnection, "connection")                      \
+  X(kUpgrade, "upgrade")                            \
+  X(kKeepAlive, "keep-alive")                       \
+  X(kProxyConnection, "proxy-connection")           \
+  X(kTe, "te")                                      \
+  X(kTrailer, "trailer")                            \
+  X(kExpect, "expect")                              \
+  X(kContentType, "content-type")                   \
+  X(kDate, "date")                                  \
+  X(kCookie, "cookie")                              \
+  X(kUserAgent, "user-agent")                       \
+  X(kAccept, "accept")                              \
+  X(kRetryAfter, "retry-after")                     \
+  X(kHttp2Settings, "http2-settings")               \
+  X(kGrpcStatus, "grpc-status")                     \
+  X(kGrpcMessage, "grpc-message")                   \
+  X(kGrpcTimeout, "grpc-timeout")                   \
+  X(kGrpcRetryPushbackMs, "grpc-retry-pushback-ms") \
+  X(kTraceparent, "traceparent")                    \
+  X(kL5dClientId, "l5d-client-id")                  \
+  X(kL5dRequireId, "l5d-require-id")                \
+  X(kL5dOrigProto, "l5d-orig-proto")                \
+  X(kL5dDstCanonical, "l5d-dst-canonical")          \
+  X(kL5dDstOverride, "l5d-dst-override")            \
+  X(kL5dProxyError, "l5d-proxy-error")              \
   X(kL5dProxyConnection, "l5d-proxy-connection")
 
 enum class HeaderId : uint8_t {
@@ -59,10 +59,9 @@ enum class HeaderId : uint8_t {
 // The id of a name given in lower case; kOther for one that is not well known.
 HeaderId header_id(std::string_view lower_name);
 
-inline constexpr std::string_view kHeaderNames[] = {
-    "",
+inline constexpr std::string_view kHeaderNames[] = {"",
 #define TULLE_X(id, name) name,
-    TULLE_HTTP_HEADERS(TULLE_X)
+                                                    TULLE_HTTP_HEADERS(TULLE_X)
 #undef TULLE_X
 };
 // "" for kOther.
@@ -207,10 +206,10 @@ struct RequestHead {
   Method method_kind = Method::kGet;
   TargetForm form = TargetForm::kOrigin;
   std::string method = "GET";
-  std::string scheme;     // "" unless the target or :scheme says
-  std::string authority;  // of the target or :authority, else Host; "" where there is none
-  std::string path = "/"; // with query; "" for CONNECT, "*" for kAsterisk
-  Headers headers;        // HTTP/2: `host` is folded into authority. HTTP/1: Host stays in the list
+  std::string scheme;      // "" unless the target or :scheme says
+  std::string authority;   // of the target or :authority, else Host; "" where there is none
+  std::string path = "/";  // with query; "" for CONNECT, "*" for kAsterisk
+  Headers headers;         // HTTP/2: `host` is folded into authority. HTTP/1: Host stays in the list
 
   void set_method(std::string_view m) {
     method = m;

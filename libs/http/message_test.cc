@@ -62,10 +62,19 @@ TEST(Headers, ValuesMayPointIntoTheList) {
 }
 
 TEST(Message, Methods) {
-  for (auto [text, id] : {std::pair{"GET", Method::kGet}, {"HEAD", Method::kHead}, {"POST", Method::kPost}, {"PUT", Method::kPut},
-                          {"DELETE", Method::kDelete}, {"CONNECT", Method::kConnect}, {"OPTIONS", Method::kOptions},
-                          {"TRACE", Method::kTrace}, {"PATCH", Method::kPatch}, {"get", Method::kOther}, {"FOO", Method::kOther},
-                          {"", Method::kOther}, {"PROPFIND", Method::kOther}})
+  for (auto [text, id] : {std::pair{"GET", Method::kGet},
+                          {"HEAD", Method::kHead},
+                          {"POST", Method::kPost},
+                          {"PUT", Method::kPut},
+                          {"DELETE", Method::kDelete},
+                          {"CONNECT", Method::kConnect},
+                          {"OPTIONS", Method::kOptions},
+                          {"TRACE", Method::kTrace},
+                          {"PATCH", Method::kPatch},
+                          {"get", Method::kOther},
+                          {"FOO", Method::kOther},
+                          {"", Method::kOther},
+                          {"PROPFIND", Method::kOther}})
     EXPECT_EQ(method_id(text), id) << text;
   EXPECT_TRUE(is_idempotent(Method::kPut));
   EXPECT_FALSE(is_idempotent(Method::kPost));
@@ -85,9 +94,11 @@ TEST(Message, GrpcTypes) {
 }
 
 TEST(Chars, Authority) {
-  for (auto good : {"a", "a.b-c_d:80", "127.0.0.1:65535", "[::1]:80", "[::1]", "a:", "a%20b", "xn--a.b", "[fe80::1%25eth0]"})
+  for (auto good :
+       {"a", "a.b-c_d:80", "127.0.0.1:65535", "[::1]:80", "[::1]", "a:", "a%20b", "xn--a.b", "[fe80::1%25eth0]"})
     EXPECT_TRUE(is_authority(good)) << good;
-  for (auto bad : {"", ":80", "a:65536", "a:8x", "u@a", "a b", "a/b", "[::1", "[]", "[::1]x", "a%2", "a%zz", "::1", "a:80:80", "a\xc3"})
+  for (auto bad : {"", ":80", "a:65536", "a:8x", "u@a", "a b", "a/b", "[::1", "[]", "[::1]x", "a%2", "a%zz", "::1",
+                   "a:80:80", "a\xc3"})
     EXPECT_FALSE(is_authority(bad)) << bad;
   EXPECT_FALSE(is_authority("a", true));
   EXPECT_FALSE(is_authority("a:", true));
@@ -123,7 +134,8 @@ TEST(HopByHop, StripsWhatBelongsToTheConnection) {
   const Case cases[] = {
       {{{"connection", "close, X-Mine"}, {"x-mine", "1"}, {"x-other", "2"}}, false, "x-other=2;"},
       {{{"connection", "x-a"}, {"connection", "x-b"}, {"x-a", "1"}, {"x-b", "2"}}, false, ""},
-      {{{"connection", "host, content-length, transfer-encoding"}, {"host", "a"}, {"content-length", "1"}}, false,
+      {{{"connection", "host, content-length, transfer-encoding"}, {"host", "a"}, {"content-length", "1"}},
+       false,
        "host=a;content-length=1;"},
       {{{"keep-alive", "x"}, {"proxy-connection", "y"}, {"http2-settings", "z"}, {"a", "b"}}, false, "a=b;"},
       {{{"te", "gzip, trailers"}, {"a", "b"}}, false, "a=b;te=trailers;"},
