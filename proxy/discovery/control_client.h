@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,9 @@
 namespace tulle::proxy {
 
 struct ControlClientOptions {
-  Duration connect_timeout = 1s;  // TCP and TLS, for each address
+  std::string service;               // for the metric of resolutions: "destination", "policy", "identity"
+  observe::Shard* metrics = nullptr; // the control thread's; null: none
+  Duration connect_timeout = 1s;     // of TCP, for each address
   BackoffConfig backoff;
   net::SocketOptions socket;
   http::H2Options h2;
@@ -28,6 +31,9 @@ struct ControlClientOptions {
 // What Linkerd uses: the inbound settings for a loopback address, the outbound ones for others. To a loopback address
 // the delay is at most a second, so that the mesh of one machine is whole again soon after its control plane is.
 ControlClientOptions control_client_options(const Config& config, const ControlAddr& addr);
+
+// The address in the first label of a headless Service's SRV target, "10-0-0-1.name…" or "fd00--1.name…".
+std::optional<IpAddr> address_in_name(std::string_view target);
 
 class ControlClient {
  public:
@@ -44,8 +50,10 @@ class ControlClient {
 
  private:
   rt::Task<Result<std::unique_ptr<net::Stream>>> dial();
+  rt::Task<Result<std::unique_ptr<net::Stream>>> dial_any();
   rt::Task<Result<std::unique_ptr<net::Stream>>> dial_one(SocketAddr to);
   rt::Task<Result<std::vector<SocketAddr>>> resolve();
+  void count_resolution(std::string_view type, bool ok);
 
   rt::Reactor& reactor_;
   net::Resolver& resolver_;
@@ -53,8 +61,8 @@ class ControlClient {
   ControlClientOptions options_;
   ContextSource context_;
   Backoff backoff_;
-  bool wait_first_ = false;    // the last attempt failed, or its connection may have ended soon
-  TimePoint connected_at_{};   // of the last good one
+  TimePoint not_before_{};                  // of the next attempt
+  std::optional<TimePoint> connected_at_;   // the last attempt was good
   std::unique_ptr<httpio::Client> client_;
 };
 
