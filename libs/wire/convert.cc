@@ -136,7 +136,7 @@ Metadata read_metadata(const pb::meta::Metadata& m, const At& at) {
           read_optional_port(r.port(), At(at, "resource.port"))};
 }
 void write(const Metadata& v, pb::meta::Metadata& m) {
-  if (v.is_default()) {
+  if (v == Metadata::default_named(v.name)) {
     m.set_default_(v.name);
   } else if (v != Metadata()) {
     auto& r = *m.mutable_resource();

@@ -158,6 +158,18 @@ inline OutboundPolicy outbound(OutboundPolicy::Kind kind) {
   return p;
 }
 
+// Everything that an opaque or TLS route can hold, though a proxy takes one rule only.
+inline OutboundPolicy streams(OutboundPolicy::Kind kind) {
+  OutboundPolicy p = outbound(kind);
+  auto& rules = (kind == OutboundPolicy::Kind::kTls ? p.tls : p.opaque)[0].rules;
+  Rule first;
+  first.backends = {Distribution::Kind::kFirstAvailable, {forward()}};
+  first.backends.backends[0].filters = {Forbidden{}};
+  rules.push_back(first);
+  rules.push_back(Rule());
+  return p;
+}
+
 inline Authz authz(Authz::Authn authn) {
   Authz a;
   a.networks = {{*Cidr::parse("10.0.0.0/8"), {*Cidr::parse("10.1.0.0/16")}}, {*Cidr::parse("fd00::/8"), {}}};

@@ -27,6 +27,8 @@ void expect_round_trip(const V& v, Decode decode) {
 TEST(RoundTrip, Outbound) {
   for (int kind = 0; kind <= 5; ++kind)
     expect_round_trip(samples::outbound(static_cast<OutboundPolicy::Kind>(kind)), decode_outbound_policy);
+  expect_round_trip(samples::streams(OutboundPolicy::Kind::kOpaque), decode_outbound_policy);
+  expect_round_trip(samples::streams(OutboundPolicy::Kind::kTls), decode_outbound_policy);
   expect_round_trip(samples::by_addr(), decode_traffic_spec);
   expect_round_trip(samples::by_name(), decode_traffic_spec);
 }

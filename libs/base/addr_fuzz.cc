@@ -1,0 +1,15 @@
+// Addresses from outside: what is accepted prints as something that is accepted and equal.
+#include <cstdint>
+
+#include "libs/base/addr.h"
+#include "libs/base/check.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace tulle;
+  std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (auto a = IpAddr::parse(text)) TULLE_CHECK(*IpAddr::parse(a->to_string()) == *a);
+  if (auto a = SocketAddr::parse(text)) TULLE_CHECK(*SocketAddr::parse(a->to_string()) == *a);
+  if (auto n = Cidr::parse(text)) TULLE_CHECK(*Cidr::parse(n->to_string()) == *n && n->contains(n->ip()));
+  if (auto h = split_host_port(text)) TULLE_CHECK(!h->host.empty() && h->host.size() <= text.size());
+  return 0;
+}
