@@ -14,7 +14,7 @@ find_package(CLI11 REQUIRED)
 find_package(simdjson QUIET)
 
 # Static where Debian has an archive: a smaller, faster proxy with no library to map (DESIGN: static-pie).
-foreach(lib nghttp2 cares re2 xxhash protobuf-lite)
+foreach(lib nghttp2 cares re2 xxhash protobuf-lite z)
   find_library(LIB_${lib} NAMES lib${lib}.a REQUIRED)
   add_library(third_${lib} INTERFACE)
   target_link_libraries(third_${lib} INTERFACE ${LIB_${lib}})

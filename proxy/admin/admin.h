@@ -60,9 +60,15 @@ class Admin {
 
  private:
   Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry, std::unique_ptr<net::Listener> listener);
+  struct Reply;
   rt::Task<void> accept_forever();
   rt::Task<void> serve(net::Accepted accepted);
-  rt::Task<void> handle(AdminClient client, std::unique_ptr<httpio::ServerExchange> exchange);
+  rt::Task<void> handle(const AdminClient& client, std::unique_ptr<httpio::ServerExchange> exchange);
+  Reply answer(const AdminClient& client, const http::RequestHead& request, std::string_view body);
+  Reply metrics(const http::RequestHead& request);
+  Reply log_level(const http::RequestHead& request, std::string_view body);
+  Reply environment(const http::RequestHead& request) const;
+  Reply shut_down() const;
 
   rt::Reactor& reactor_;
   AdminOptions options_;

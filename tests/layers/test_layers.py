@@ -55,6 +55,7 @@ THIRD_PARTY = {
     "fmt/": ["libs/base"],
     "spdlog/": ["libs/base"],
     "xxhash": ["libs/base"],
+    "zlib": ["proxy/admin"],
     "simdjson": ["control/"],
     "nlohmann/": ["control/", "cli/"],
     "yaml-cpp/": ["control/", "cli/"],

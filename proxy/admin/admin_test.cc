@@ -1,0 +1,339 @@
+#include "proxy/admin/admin.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include "libs/base/log.h"
+#include "libs/base/strings.h"
+#include "libs/httpio/client.h"
+#include "libs/tls/ca.h"
+#include "libs/tls/tls_stream.h"
+#include "proxy/admin/text.h"
+
+namespace tulle::proxy {
+namespace {
+
+WallTime wall_now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
+constexpr observe::Family kSeen = {"seen_total", "Seen.", observe::Type::kCounter, observe::Format::kText, {}};
+
+struct Answer {
+  int status = 0;
+  http::Headers headers;
+  std::string body;
+  std::string header(std::string_view name) const { return std::string(headers.get(name).value_or("")); }
+};
+
+rt::Task<Result<std::unique_ptr<net::Stream>>> dial(rt::Reactor& r, SocketAddr to, std::optional<IpAddr> from,
+                                                    std::shared_ptr<const tls::Context> context) {
+  net::ConnectOptions options;
+  options.bind_ip = from;
+  auto c = co_await net::connect(r, to, options, r.now() + 5s);
+  if (!c) co_return fail(std::move(c).error());
+  if (!context) co_return std::make_unique<net::TcpStream>(r, std::move(c->fd), c->local, to, false);
+  auto server = *tls::Identity::parse_dns("web.default");
+  auto t = co_await tls::TlsStream::connect(r, context, std::move(c->fd), c->local, to, server.name(), server, {}, r.now() + 5s);
+  if (!t) co_return fail(std::move(t).error());
+  co_return std::move(*t);
+}
+
+rt::Task<void> ask(httpio::Client& client, http::RequestHead head, std::string body, std::optional<Result<Answer>>& out) {
+  auto x = co_await client.start(head, body.empty());
+  if (!x) {
+    out = fail(std::move(x).error());
+    co_return;
+  }
+  if (!body.empty()) {
+    Buffer b;
+    b.append(body);
+    (*x)->write(std::move(b));
+    (void)(*x)->finish();
+  }
+  auto response = co_await (*x)->response();
+  if (!response) {
+    out = fail(std::move(response).error());
+    co_return;
+  }
+  Answer a;
+  a.status = response->status;
+  a.headers = response->headers;
+  for (;;) {
+    auto bytes = co_await (*x)->read();
+    if (!bytes || bytes->empty()) break;
+    a.body.append(bytes->view());
+  }
+  out = std::move(a);
+}
+
+struct Fixture {
+  rt::Reactor reactor{1};
+  observe::Registry registry;
+  observe::Shard& shard = registry.add_shard();
+  observe::CounterRef seen = shard.counter(kSeen);
+  AdminOptions options;
+  std::unique_ptr<Admin> admin;
+  std::optional<IpAddr> from;
+  std::shared_ptr<const tls::Context> tls;
+  httpio::Protocol protocol = httpio::Protocol::kHttp1;
+
+  Fixture() {
+    options.listen = SocketAddr(IpAddr::loopback(), 0);
+    options.environment = {{"A", "1"}, {"B", "x\"y\n\xff"}};
+  }
+  void start() {
+    auto made = Admin::start(reactor, options, registry);
+    ASSERT_TRUE(made) << made.error().reason;
+    admin = std::move(*made);
+  }
+  Answer get(std::string path, std::string method = "GET", std::string body = {},
+             std::vector<std::pair<std::string, std::string>> headers = {}) {
+    if (!admin) start();
+    httpio::Client client(reactor, protocol, [&] { return dial(reactor, admin->local(), from, tls); }, {});
+    http::RequestHead head;
+    head.version = protocol == httpio::Protocol::kHttp2 ? http::Version::kHttp2 : http::Version::kHttp11;
+    head.set_method(method);
+    head.scheme = "http";
+    head.authority = "admin";
+    head.path = std::move(path);
+    if (protocol == httpio::Protocol::kHttp1) head.headers.add(http::HeaderId::kHost, "admin");
+    for (auto& [k, v] : headers) head.headers.add(k, v);
+    if (!body.empty()) head.headers.add(http::HeaderId::kContentLength, cat(body.size()));
+    std::optional<Result<Answer>> out;
+    rt::Running running(reactor, ask(client, head, std::move(body), out));
+    TimePoint end = Clock::now() + 20s;
+    while (!out && Clock::now() < end) reactor.turn(10ms);
+    if (!out || !*out) return Answer{};
+    return std::move(**out);
+  }
+};
+
+TEST(Admin, LiveAndReadyOverBothVersions) {
+  Fixture f;
+  for (auto p : {httpio::Protocol::kHttp1, httpio::Protocol::kHttp2}) {
+    f.protocol = p;
+    Answer a = f.get("/live");
+    EXPECT_EQ(a.status, 200);
+    EXPECT_EQ(a.body, "live\n");
+    EXPECT_EQ(a.header("content-type"), "text/plain");
+    EXPECT_EQ(f.get("/live", "POST").status, 200);
+    EXPECT_EQ(f.get("/live", "HEAD").body, "");
+  }
+  Answer a = f.get("/ready");
+  EXPECT_EQ(a.status, 503);
+  EXPECT_EQ(a.body, "not ready\n");
+  EXPECT_EQ(a.header("content-type"), "");
+  f.admin->set_ready();
+  EXPECT_EQ(f.get("/ready?x").body, "ready\n");
+  a = f.get("/nothing");
+  EXPECT_EQ(a.status, 404);
+  EXPECT_EQ(a.body, "");
+}
+
+TEST(Admin, MetricsPlainAndCompressed) {
+  Fixture f;
+  int refreshed = 0;
+  f.options.before_metrics = [&] { ++refreshed; };
+  f.seen->add(3);
+  Answer a = f.get("/metrics");
+  EXPECT_EQ(a.status, 200);
+  EXPECT_TRUE(a.body.contains("seen_total 3\n"));
+  EXPECT_TRUE(a.body.ends_with("# EOF\n"));
+  EXPECT_EQ(a.header("content-encoding"), "");
+  EXPECT_EQ(refreshed, 1);
+
+  Answer z = f.get("/metrics", "GET", {}, {{"accept-encoding", "deflate, GZIP;q=1.0"}});
+  EXPECT_EQ(z.header("content-encoding"), "gzip");
+  std::string plain(100'000, '\0');
+  z_stream s{};
+  ASSERT_EQ(inflateInit2(&s, 16 + 15), Z_OK);
+  s.next_in = reinterpret_cast<Bytef*>(z.body.data());
+  s.avail_in = static_cast<uInt>(z.body.size());
+  s.next_out = reinterpret_cast<Bytef*>(plain.data());
+  s.avail_out = static_cast<uInt>(plain.size());
+  EXPECT_EQ(inflate(&s, Z_FINISH), Z_STREAM_END);
+  plain.resize(s.total_out);
+  inflateEnd(&s);
+  EXPECT_EQ(plain, a.body);
+}
+
+TEST(Admin, LogLevel) {
+  Fixture f;
+  std::string before = log_filter();
+  EXPECT_EQ(f.get("/proxy-log-level").body, before);
+  EXPECT_EQ(f.get("/proxy-log-level", "PUT", "error\n").status, 204);
+  EXPECT_EQ(log_filter(), "error");
+  Answer a = f.get("/proxy-log-level", "PUT", "loud");
+  EXPECT_EQ(a.status, 400);
+  EXPECT_TRUE(a.body.contains("loud"));
+  EXPECT_EQ(log_filter(), "error");
+  a = f.get("/proxy-log-level", "DELETE");
+  EXPECT_EQ(a.status, 405);
+  EXPECT_EQ(a.headers.count(http::HeaderId::kOther), 2u);  // allow, twice
+  EXPECT_EQ(f.get("/proxy-log-level", "PUT", std::string(10'000, 'x')).status, 413);
+  (void)log_set_filter(before);
+
+  Fixture off;
+  off.options.log_enabled = false;
+  EXPECT_EQ(off.get("/proxy-log-level").status, 404);
+}
+
+TEST(Admin, Environment) {
+  Fixture f;
+  Answer a = f.get("/env.json");
+  EXPECT_EQ(a.body, "{\"A\":\"1\",\"B\":\"x\\\"y\\u000a\xef\xbf\xbd\"}");
+  EXPECT_EQ(a.header("content-type"), "application/json");
+  EXPECT_EQ(f.get("/env.json?A&C&A").body, R"({"A":"1","C":null})");
+  a = f.get("/env.json?A=1");
+  EXPECT_EQ(a.status, 400);
+  EXPECT_EQ(a.body, R"({"error":"env.json query parameters may not contain key-value pairs","status":400})");
+  EXPECT_EQ(f.get("/env.json", "POST").status, 405);
+  a = f.get("/env.json", "GET", {}, {{"accept", "text/html"}});
+  EXPECT_EQ(a.status, 406);
+  EXPECT_EQ(a.body, "application/json");
+  EXPECT_EQ(f.get("/env.json", "GET", {}, {{"accept", "text/html, */*;q=0.8"}}).status, 200);
+}
+
+TEST(Admin, Shutdown) {
+  Fixture f;
+  Answer a = f.get("/shutdown", "POST");
+  EXPECT_EQ(a.status, 404);
+  EXPECT_EQ(a.body, "shutdown endpoint is not enabled\n");
+  EXPECT_EQ(f.get("/shutdown").status, 405);
+
+  Fixture on;
+  bool works = false, asked = false;
+  on.options.shutdown_enabled = true;
+  on.options.on_shutdown = [&] {
+    asked = true;
+    return works;
+  };
+  EXPECT_EQ(on.get("/shutdown", "POST").status, 500);
+  works = true;
+  EXPECT_EQ(on.get("/shutdown", "POST").body, "shutdown\n");
+  EXPECT_TRUE(asked);
+}
+
+TEST(Admin, InAPodOtherPodsAreNotLocal) {
+  Fixture f;
+  f.options.pod_ip = IpAddr::v4(127, 64, 0, 5);
+  f.options.cluster_networks = {*Cidr::parse("127.64.0.0/11")};
+  f.start();
+  EXPECT_TRUE(f.admin->is_local(IpAddr::loopback()));
+  EXPECT_TRUE(f.admin->is_local(IpAddr::v4(127, 64, 0, 5)));
+  EXPECT_FALSE(f.admin->is_local(IpAddr::v4(127, 64, 0, 6)));
+  EXPECT_FALSE(f.admin->is_local(IpAddr::v4(10, 0, 0, 1)));
+  f.from = IpAddr::v4(127, 64, 0, 6);
+  Answer a = f.get("/proxy-log-level");
+  EXPECT_EQ(a.status, 403);
+  EXPECT_EQ(a.body, "Requests are only permitted from localhost.");
+  EXPECT_EQ(f.get("/metrics").status, 200);
+  f.from = IpAddr::v4(127, 64, 0, 5);
+  EXPECT_EQ(f.get("/proxy-log-level").status, 200);
+}
+
+TEST(Admin, ThePolicyOfThePortApplies) {
+  Fixture f;
+  int status = 403;
+  f.options.authorize = [&](const AdminClient& c) { return c.identity ? std::nullopt : std::optional(status); };
+  EXPECT_EQ(f.get("/live").status, 403);
+  status = 404;
+  EXPECT_EQ(f.get("/metrics").status, 404);
+}
+
+std::shared_ptr<const tls::Context> context_for(const tls::Authority& root, std::string_view name) {
+  tls::ContextOptions o(*tls::TrustBundle::from_ders(root.chain()));
+  auto identity = *tls::Identity::parse_dns(name);
+  auto key = *tls::PrivateKey::generate();
+  auto csr = *tls::parse_csr(*tls::make_csr(key, identity));
+  auto issued = *root.issue(csr, std::vector{identity}, 1h, 20s, wall_now());
+  std::vector<std::string> chain{issued.leaf};
+  chain.insert(chain.end(), issued.chain.begin(), issued.chain.end());
+  o.credentials = tls::Credentials{key, chain};
+  o.identity = identity;
+  o.server_names = {identity.name()};
+  return *tls::Context::make(std::move(o));
+}
+
+TEST(Admin, OverMeshTls) {
+  Fixture f;
+  auto root = *tls::Authority::make_root("root.test", 24h, wall_now());
+  std::string who;
+  f.options.authorize = [&](const AdminClient& c) -> std::optional<int> {
+    who = c.identity ? c.identity->name() : "";
+    return std::nullopt;
+  };
+  f.start();
+  f.tls = context_for(root, "prometheus.viz");
+  EXPECT_EQ(f.get("/live").status, 0);  // no certificate of our own yet
+  f.admin->set_context(context_for(root, "web.default"));
+  for (auto p : {httpio::Protocol::kHttp1, httpio::Protocol::kHttp2}) {
+    f.protocol = p;
+    EXPECT_EQ(f.get("/live").body, "live\n");
+    EXPECT_EQ(who, "prometheus.viz");
+  }
+  f.tls = nullptr;
+  EXPECT_EQ(f.get("/live").body, "live\n");
+  EXPECT_EQ(who, "");
+}
+
+rt::Task<void> talk(net::Stream& s, std::string first, std::string& got, bool& ended) {
+  s.write(first);
+  for (;;) {
+    auto bytes = co_await s.read();
+    if (!bytes || bytes->empty()) break;
+    got.append(*bytes);
+  }
+  ended = true;
+}
+
+TEST(Admin, WhatIsNotHttpIsClosedAndTheSlowAreHttp1) {
+  Fixture f;
+  f.options.detect_timeout = 5ms;
+  f.start();
+  auto connect = [&](std::unique_ptr<net::Stream>& out) -> rt::Task<void> {
+    struct Go {
+      static rt::Task<void> run(Fixture& f, std::unique_ptr<net::Stream>& out) {
+        auto s = co_await dial(f.reactor, f.admin->local(), {}, nullptr);
+        out = std::move(*s);
+      }
+    };
+    return Go::run(f, out);
+  };
+  auto until = [&](auto done) {
+    TimePoint end = Clock::now() + 20s;
+    while (!done() && Clock::now() < end) f.reactor.turn(5ms);
+    return done();
+  };
+  for (std::string first : {std::string("\0\1\2garbage\n\n", 12), std::string("GET /live HTTP/1.1\r\nbad header\r\n\r\n")}) {
+    std::unique_ptr<net::Stream> s;
+    rt::Running c(f.reactor, connect(s));
+    ASSERT_TRUE(until([&] { return s != nullptr; }));
+    std::string got;
+    bool ended = false;
+    rt::Running t(f.reactor, talk(*s, first, got, ended));
+    EXPECT_TRUE(until([&] { return ended; })) << first;
+    if (first[0] == 'G') {
+      EXPECT_TRUE(got.starts_with("HTTP/1.1 400")) << got;
+    } else {
+      EXPECT_EQ(got, "");
+    }
+  }
+  std::unique_ptr<net::Stream> s;
+  rt::Running c(f.reactor, connect(s));
+  ASSERT_TRUE(until([&] { return s != nullptr; }));
+  std::string got;
+  bool ended = false;
+  rt::Running t(f.reactor, talk(*s, "GE", got, ended));
+  TimePoint past = f.reactor.now() + 20ms;
+  until([&] { return f.reactor.now() > past; });
+  s->write("T /live HTTP/1.1\r\nhost: x\r\n\r\n");
+  EXPECT_TRUE(until([&] { return got.ends_with("live\n"); })) << got;
+}
+
+TEST(Admin, TooManyConnectionsAreClosed) {
+  Fixture f;
+  f.options.max_connections = 0;
+  EXPECT_EQ(f.get("/live").status, 0);
+}
+
+}  // namespace
+}  // namespace tulle::proxy
