@@ -40,6 +40,12 @@ int end_programs(const MeshPaths& mesh) {
   return ended;
 }
 
+void abandon_mesh(const MeshPaths& mesh) {
+  end_programs(mesh);
+  for (std::string_view name : {"lock", "prometheus.yml", "prometheus.url"}) ::unlink(mesh.in_runtime(name).c_str());
+  ::rmdir(mesh.runtime.c_str());  // where nothing is left
+}
+
 int end_mesh(const MeshPaths& mesh) {
   int ended = end_programs(mesh);
   std::error_code ec;

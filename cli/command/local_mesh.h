@@ -16,6 +16,8 @@ Result<std::string> sibling_program(std::string_view name);
 
 // Ends the programs of the mesh that its pid files name and are still alive; returns how many.
 int end_programs(const MeshPaths& mesh);
+// The same after a failure: what running pods need stays for the next `tulle up`.
+void abandon_mesh(const MeshPaths& mesh);
 // The same, and removes the runtime folder.
 int end_mesh(const MeshPaths& mesh);
 

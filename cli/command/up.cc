@@ -159,7 +159,7 @@ int stay(const MeshPaths& mesh, const ProcessId& control, const sigset_t& signal
     if (is_alive(control)) continue;
     write_err(
         cat("tulle: tulle-control has ended; the end of ", control_log(mesh), ":\n", log_tail(control_log(mesh), 10)));
-    end_mesh(mesh);
+    abandon_mesh(mesh);
     return kExitFailure;
   }
   end_mesh(mesh);
@@ -187,7 +187,7 @@ Result<int> up(const UpOptions& options, const std::string& mesh_name) {
   TULLE_TRY(ProcessId control, start_control(mesh, options, dir));
   auto ready = wait_for_control(mesh, control, 15s);
   if (!ready) {
-    end_mesh(mesh);
+    abandon_mesh(mesh);
     return fail(std::move(ready).error());
   }
   TULLE_TRY(std::string mesh_json, ask_control(mesh, "/v1/mesh"));
