@@ -335,6 +335,20 @@ TEST(H2, AnEarlyAnswerStopsTheRequest) {
   p.pump();
   EXPECT_EQ(p.c.take(), "1:[200|x-a=b;]1:<enough>1:end1:reset NO_ERROR by peer;1:closed;");
   EXPECT_THAT(p.s.take(), HasSubstr("1:closed;"));
+  // The request ends just before: nothing is reset.
+  id = p.ask("/", false);
+  p.pump();
+  p.answer(id, std::string(100000, 'x'));  // more than the window
+  p.server.reset(id, H2Code::kNoError);
+  p.c.quiet = true;
+  p.c.data = [](int32_t, Bytes) {};
+  p.pump();
+  ASSERT_TRUE(p.client.end_data(id));
+  p.pump();
+  p.client.consume(id, 100000);
+  p.pump();
+  EXPECT_THAT(p.c.text, HasSubstr("3:end3:closed;"));
+  EXPECT_THAT(p.s.text, HasSubstr("3:closed;"));
 }
 
 TEST(H2, DrainOfAServerLosesNothing) {
@@ -733,7 +747,7 @@ TEST(H2Violations, ConnectionErrorsSayWhyAtOnce) {
   H2Session magic(Role::kServer, {}, h);
   auto r = magic.feed("GET / HTTP/1.1\r\nHost: a\r\n\r\n", {});
   ASSERT_FALSE(r);
-  EXPECT_EQ(r.error().side, Side::kPeer);
+  EXPECT_EQ(r.error().side, Side::kClient);
 }
 
 TEST(H2Violations, TooManyFieldsGet431AndThenAnEnd) {
