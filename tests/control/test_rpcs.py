@@ -140,8 +140,7 @@ def test_get_follows_the_instances(mesh, asker):
 
 def test_get_of_nothing(asker):
     watch = get(asker, "nothing.default.svc.cluster.local:80")
-    message = watch.next()
-    assert message.WhichOneof("update") == "no_endpoints" and not message.no_endpoints.exists
+    assert watch.messages.get(timeout=5) is None and watch.error.code() == grpc.StatusCode.NOT_FOUND, watch.error
     for path in ("", "no port", "api.default.svc.cluster.local:99999", "www.example.org:80"):
         watch = get(asker, path)
         assert watch.messages.get(timeout=5) is None and watch.error.code() == grpc.StatusCode.INVALID_ARGUMENT, f"{path!r}: {watch.error}"
@@ -179,10 +178,18 @@ def test_outbound_policy_follows_the_route(mesh, asker):
     watch.until(lambda m: backends(m) == {"api": 1})
 
 
+def spec_of(asker, address, port):
+    ip = net_pb2.IPAddress(ipv4=int(ipaddress.ip_address(address)))
+    return outbound_pb2.TrafficSpec(source_workload=asker.policy_token, addr=net_pb2.TcpAddress(ip=ip, port=port))
+
+
 def test_outbound_policy_of_nothing(asker):
-    spec = outbound_pb2.TrafficSpec(source_workload=asker.policy_token, addr=net_pb2.TcpAddress(ip=net_pb2.IPAddress(ipv4=int(ipaddress.ip_address("192.0.2.1"))), port=80))
+    """What is outside of the mesh is forwarded as it is; what would be inside and is not, is not found."""
+    outside = stub(asker, "policy").Get(spec_of(asker, "192.0.2.1", 80), timeout=5)
+    backend = outside.protocol.detect.opaque.routes[0].rules[0].backends.first_available.backends[0].backend
+    assert backend.WhichOneof("kind") == "forward"
     with pytest.raises(grpc.RpcError) as e:
-        stub(asker, "policy").Get(spec, timeout=5)
+        stub(asker, "policy").Get(spec_of(asker, "127.127.255.254", 80), timeout=5)
     assert e.value.code() == grpc.StatusCode.NOT_FOUND
     with pytest.raises(grpc.RpcError) as e:
         stub(asker, "policy").Get(outbound_pb2.TrafficSpec(source_workload="", authority="no port at all"), timeout=5)
@@ -200,7 +207,7 @@ def test_inbound_policy_follows_the_server(mesh, asker):
     assert list(server.authorizations) == [] and server.labels["name"] == "api"
     mesh.manifest("server.yaml", SERVER.format(protocol="opaque", policy="all-authenticated"))
     server = watch.until(lambda s: s.protocol.WhichOneof("kind") == "opaque")
-    assert server.authorizations[0].authentication.WhichOneof("permit") == "mesh_tls"
+    assert server.authorizations[0].authentication.WhichOneof("permit") == "meshTLS"
     assert stub(asker, "inbound").GetPort(spec, timeout=5).protocol.WhichOneof("kind") == "opaque"
     with pytest.raises(grpc.RpcError) as e:
         stub(asker, "inbound").GetPort(inbound_pb2.PortSpec(workload='{"ns":"default","pod":"nobody"}', port=80), timeout=5)
