@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "libs/base/addr.h"
@@ -30,9 +31,12 @@ struct Question {
   std::string name;
   uint16_t type = kTypeA;
   uint16_t klass = kClassIn;
+  Question() = default;
+  explicit Question(std::string n, uint16_t t = kTypeA, uint16_t k = kClassIn) : name(std::move(n)), type(t), klass(k) {}
 };
 
 struct Query {
+  Query() = default;
   uint16_t id = 0;
   bool recursion_desired = false;
   uint8_t opcode = 0;                    // 0: a standard query

@@ -26,20 +26,20 @@ TEST(DnsQuery, IsRead) {
 }
 
 TEST(DnsQuery, RoundTripsWithEdns) {
-  auto bytes = encode_query(7, Question{"a.b\\046c.d", kTypeAaaa, kClassIn}, 4096);
+  auto bytes = encode_query(7, Question("a.b\\046c.d", kTypeAaaa, kClassIn), 4096);
   ASSERT_TRUE(bytes);
   auto q = parse_query(*bytes);
   ASSERT_TRUE(q) << q.error().reason;
   EXPECT_EQ(q->question.name, "a.b\\046c.d");
   EXPECT_EQ(q->edns_udp_size, 4096);
   EXPECT_EQ(q->udp_limit(), 4096u);
-  EXPECT_FALSE(encode_query(7, Question{"a..b"}));
-  EXPECT_FALSE(encode_query(7, Question{std::string(64, 'a')}));
-  EXPECT_FALSE(encode_query(7, Question{"a\\9"}));
+  EXPECT_FALSE(encode_query(7, Question("a..b")));
+  EXPECT_FALSE(encode_query(7, Question(std::string(64, 'a'))));
+  EXPECT_FALSE(encode_query(7, Question("a\\9")));
   std::string longest;
   for (int i = 0; i < 5; ++i) longest += std::string(60, 'a') + ".";
-  EXPECT_FALSE(encode_query(7, Question{longest + "x"}));
-  EXPECT_TRUE(encode_query(7, Question{""}));
+  EXPECT_FALSE(encode_query(7, Question(longest + "x")));
+  EXPECT_TRUE(encode_query(7, Question("")));
 }
 
 TEST(DnsQuery, MalformedIsRefusedAndEachPrefixToo) {

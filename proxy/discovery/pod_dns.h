@@ -11,13 +11,11 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
+#include "libs/base/addr.h"
 #include "libs/base/fd.h"
 #include "libs/httpio/client.h"
-#include "libs/net/dns_message.h"
-#include "libs/net/socket.h"
 #include "libs/observe/metrics.h"
-#include "libs/rt/scope.h"
+#include "libs/rt/reactor.h"
 #include "libs/wire/tulle.h"
 #include "proxy/config/config.h"
 
@@ -50,8 +48,8 @@ struct PodDnsOptions {
   std::vector<SocketAddr> upstreams;   // none: names outside the mesh are answered with SERVFAIL
   Duration upstream_timeout = 2s;      // for one server, then the next
   Duration table_wait = 2s;            // how long a question waits for the first table
-  size_t max_in_flight = 512;          // questions being worked on; above, UDP ones are dropped
-  size_t max_tcp = 64;                 // connections
+  size_t max_in_flight = 512;          // questions over UDP being worked on; above, they are dropped
+  size_t max_tcp = 64;                 // connections, with one question each being worked on
   Duration tcp_idle = 10s;
 };
 
@@ -64,9 +62,8 @@ class PodDns {
 
   // Replaces the table.
   void set_table(wire::NameTable table);
-  // There will be none: everything is passed on to the host.
-  void no_table();
-  // Keeps the table up to date by Names/Watch; while that fails, the last good one stays. `client` outlives this.
+  // Keeps the table up to date by Names/Watch; while that fails, the last good one stays. A control plane that has no
+  // such method: everything is passed on to the host. `client` outlives this.
   void watch(httpio::Client& client, std::string authority, std::string workload, BackoffConfig backoff);
 
  private:
