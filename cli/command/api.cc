@@ -129,6 +129,19 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_names(std::string
   return out;
 }
 
+Result<std::vector<control::Problem>> parse_problems(std::string_view json) {
+  TULLE_TRY(Json items, parse_items(json));
+  std::vector<control::Problem> out;
+  for (const Json& item : items) {
+    Json line = member(item, "line");
+    using enum control::Problem::Severity;
+    out.push_back({text(item, "severity") == "warning" ? kWarning : kError, text(item, "file"),
+                   line.is_number_integer() ? line.get<int>() : 0, text(item, "resource"), text(item, "field"),
+                   text(item, "message")});
+  }
+  return out;
+}
+
 Result<Inventory> take_inventory(const MeshPaths& mesh) {
   TULLE_TRY(std::string pods, ask_control(mesh, "/v1/resources/pods"));
   TULLE_TRY(std::string services, ask_control(mesh, "/v1/resources/services"));

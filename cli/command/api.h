@@ -8,6 +8,7 @@
 
 #include "cli/command/mesh_paths.h"
 #include "cli/command/traffic.h"
+#include "control/source/problem.h"
 #include "libs/base/result.h"
 #include "libs/base/time.h"
 
@@ -24,6 +25,9 @@ std::string url_escape(std::string_view text);
 Result<std::vector<PodInfo>> parse_pods(std::string_view pods_json, std::string_view services_json);
 // (namespace, name) of each item of a list. Pure.
 Result<std::vector<std::pair<std::string, std::string>>> parse_names(std::string_view list_json);
+
+// The answer of /v1/problems. Pure.
+Result<std::vector<control::Problem>> parse_problems(std::string_view json);
 
 // What there is to observe now.
 struct Inventory {

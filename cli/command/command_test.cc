@@ -162,6 +162,17 @@ TEST(Api, Pods) {
   EXPECT_EQ(url_escape("a.b:80/ü"), "a.b%3A80%2F%C3%BC");
 }
 
+TEST(Api, Problems) {
+  auto problems =
+      parse_problems(R"({"items":[{"severity":"warning","file":"a.yaml","line":3,"message":"m"},{"line":"x"}]})");
+  ASSERT_TRUE(problems);
+  ASSERT_EQ(problems->size(), 2u);
+  EXPECT_EQ((*problems)[0].line, 3);
+  EXPECT_FALSE((*problems)[0].is_error());
+  EXPECT_TRUE((*problems)[1].is_error());
+  EXPECT_FALSE(parse_problems("{}"));
+}
+
 TEST(Commands, SayThatTheMeshIsNotUp) {
   Folder folder;
   ::setenv("XDG_RUNTIME_DIR", (folder / "run").c_str(), 1);
@@ -170,7 +181,8 @@ TEST(Commands, SayThatTheMeshIsNotUp) {
                                                                               {"edges"},
                                                                               {"diagnostics", "endpoints", "a:80"},
                                                                               {"diagnostics", "policy", "svc/a/b:80"},
-                                                                              {"diagnostics", "proxy-metrics"}}) {
+                                                                              {"diagnostics", "proxy-metrics"},
+                                                                              {"validate"}}) {
     words.insert(words.end(), {"--mesh", "nobody"});
     Ran result = run(words);
     EXPECT_EQ(result.code, kExitNoMesh) << words[0];
@@ -189,7 +201,6 @@ TEST(Commands, RefuseWhatIsAskedWrongly) {
                                                                               {"stat", "-o", "yaml"},
                                                                               {"edges", "nodes"},
                                                                               {"get"},
-                                                                              {"validate"},
                                                                               {"get", "pods", "--mesh", "A/B"},
                                                                               {"diagnostics"}})
     EXPECT_EQ(run(words).code, kExitUsage) << words[0];

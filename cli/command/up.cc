@@ -132,11 +132,19 @@ Result<std::string> start_prometheus(const MeshPaths& mesh, const UpOptions& opt
   return cat("http://", address);
 }
 
+size_t count_problems(const MeshPaths& mesh) {
+  auto text = ask_control(mesh, "/v1/problems");
+  auto problems = text ? parse_problems(*text) : fail(text.error());
+  return problems ? problems->size() : 0;
+}
+
 std::string summary(const MeshPaths& mesh, const std::string& dir, bool made, const std::string& prometheus) {
   std::string flag = mesh.name == "local" ? "" : cat(" --mesh ", mesh.name);
   std::string out = cat("Mesh ", mesh.name, " is up.\n");
+  size_t problems = count_problems(mesh);
   append(out, "  manifests   ", dir,
-         made ? " (new, with a commented example)\n" : " (a change takes effect when it is saved)\n");
+         made ? " (new, with a commented example)" : " (a change takes effect when it is saved)", "\n");
+  if (problems) append(out, "              ", problems, " problem(s): `tulle validate", flag, "` shows them\n");
   append(out, "  control     ", mesh.socket, "; its log: ", control_log(mesh), "\n");
   append(out, "  state       ", mesh.state, " (keys and addresses: it stays after `tulle down`)\n");
   append(out, "  Prometheus  ",

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 
+#include "cli/command/api.h"
 #include "cli/command/commands.h"
 #include "cli/render/text.h"
 #include "control/source/folder.h"
@@ -56,7 +57,7 @@ Result<std::string> read_file(const std::string& path) {
   return text;
 }
 
-Table problem_table(const std::vector<Problem>& problems, size_t files) {
+Table problem_table(const std::vector<Problem>& problems) {
   Table table;
   table.columns = {{"", "severity"}, {"", "file"}, {"", "line"}, {"", "resource"}, {"", "field"}, {"", "message"}};
   for (const Problem& p : problems)
@@ -66,11 +67,29 @@ Table problem_table(const std::vector<Problem>& problems, size_t files) {
   return table;
 }
 
+// Shows them, and how many there are in `what`; returns the exit code.
+int show(const Context& context, const std::vector<Problem>& problems, std::string_view what) {
+  auto errors = static_cast<size_t>(std::ranges::count_if(problems, &Problem::is_error));
+  size_t warnings = problems.size() - errors;
+  int code = errors ? kExitFailure : kExitOk;
+  if (context.output == "json") {
+    write_out(table_json(problem_table(problems)));
+    return code;
+  }
+  bool colour = terminal_look().colour;
+  for (const Problem& p : problems)
+    write_out(cat(paint(p.is_error() ? "error:   " : "warning: ", p.is_error() ? Style::kBad : Style::kWarn, colour),
+                  printable(p.to_string()), "\n"));
+  write_out(cat(what, ": ", errors, errors == 1 ? " error, " : " errors, ", warnings,
+                warnings == 1 ? " warning\n" : " warnings\n"));
+  return code;
+}
+
 int validate(const Context& context, const std::vector<std::string>& given) {
   auto files = expand(given);
   if (!files) return report(files.error());
   std::vector<Problem> problems;
-  size_t resources = 0, errors = 0;
+  size_t resources = 0;
   std::set<control::ResourceKey> seen;
   for (const std::string& path : *files) {
     auto text = read_file(path);
@@ -83,34 +102,39 @@ int validate(const Context& context, const std::vector<std::string>& given) {
         problems.push_back({Problem::Severity::kError, path, 0, control::key_of(r).to_string(), "",
                             "an earlier file has it too: a resource may stand in one file only"});
   }
-  for (const Problem& p : problems) errors += p.is_error();
-  if (context.output == "json") {
-    write_out(table_json(problem_table(problems, files->size())));
-    return errors ? kExitFailure : kExitOk;
-  }
-  Look look = terminal_look();
-  for (const Problem& p : problems)
-    write_out(
-        cat(paint(p.is_error() ? "error:   " : "warning: ", p.is_error() ? Style::kBad : Style::kWarn, look.colour),
-            printable(p.to_string()), "\n"));
-  write_out(cat(resources, resources == 1 ? " resource" : " resources", " in ", files->size(),
-                files->size() == 1 ? " file: " : " files: ", errors, errors == 1 ? " error, " : " errors, ",
-                problems.size() - errors, problems.size() - errors == 1 ? " warning\n" : " warnings\n"));
-  return errors ? kExitFailure : kExitOk;
+  std::string what = cat(resources, resources == 1 ? " resource" : " resources", " in ", files->size(),
+                         files->size() == 1 ? " file" : " files");
+  return show(context, problems, what);
+}
+
+// What the running mesh finds wrong with its manifests now.
+int validate_mesh(const Context& context) {
+  auto mesh = mesh_paths(context.mesh);
+  if (!mesh) return report(mesh.error());
+  auto text = ask_control(*mesh, "/v1/problems");
+  if (!text) return report(text.error());
+  auto problems = parse_problems(*text);
+  if (!problems) return report(problems.error());
+  return show(context, *problems, cat("manifests of mesh ", mesh->name));
 }
 
 }  // namespace
 
 void add_validate_command(CLI::App& app, Context& context) {
   auto files = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = app.add_subcommand("validate", "Check manifests, by file and line; no mesh is needed.");
+  CLI::App* command = app.add_subcommand("validate", "Check manifests, by file and line.");
   command->footer(
-      "Reads manifests as the mesh would. Exit code 1 when there is an error; warnings alone are no failure.");
-  command->add_option("files", *files, "files, folders of manifests, or - for standard input")
-      ->required()
+      "Reads manifests as the mesh would; no mesh is needed. Without a FILE it says what a running mesh finds wrong "
+      "with\n"
+      "the manifests it has. Exit code 1 when there is an error; warnings alone are no failure.");
+  command
+      ->add_option("files", *files,
+                   "files, folders of manifests, or - for standard input; without any: those of the mesh")
       ->type_name("FILE");
+  add_mesh_option(*command, context);
   add_output_option(*command, context);
-  command->callback([files, &context] { context.exit_code = validate(context, *files); });
+  command->callback(
+      [files, &context] { context.exit_code = files->empty() ? validate_mesh(context) : validate(context, *files); });
 }
 
 }  // namespace tulle::cli

@@ -28,7 +28,11 @@ Ref<T> Shard::resolve(const Family& family, const Labels& labels, A&&... a) {
     text = kOverflowLabels;
     found = series_.find(key_of(family, text));
   }
-  if (found != series_.end()) return Ref<T>(static_cast<SeriesOf<T>*>(found->second));
+  if (found != series_.end()) {
+    auto* series = dynamic_cast<SeriesOf<T>*>(found->second);
+    TULLE_CHECK(series);  // a counter's family holds whole numbers or a gauge's values, not both
+    return Ref<T>(series);
+  }
   auto* series = new SeriesOf<T>(this, family, std::move(text), std::forward<A>(a)...);
   add(series);
   return Ref<T>(series);
