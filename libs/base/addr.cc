@@ -135,7 +135,8 @@ std::string Cidr::to_string() const { return cat(ip_.to_string(), '/', prefix())
 
 Result<HostPort> split_host_port(std::string_view text) {
   auto bad = [&](std::string_view why) {
-    return fail(Code::kInvalid, cat(quoted(text), ": ", why, "; expected name:port, such as web.default:80 or [::1]:80"));
+    return fail(Code::kInvalid,
+                cat(quoted(text), ": ", why, "; expected name:port, such as web.default:80 or [::1]:80"));
   };
   std::string_view host = text;
   std::string_view port;

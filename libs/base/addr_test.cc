@@ -11,13 +11,14 @@ namespace tulle {
 namespace {
 
 TEST(IpAddr, ParsesAndPrints) {
-  for (std::string_view text : {"0.0.0.0", "10.1.2.3", "255.255.255.255", "::", "::1", "fd00::1", "2001:db8:0:1:1:1:1:1"}) {
+  for (std::string_view text :
+       {"0.0.0.0", "10.1.2.3", "255.255.255.255", "::", "::1", "fd00::1", "2001:db8:0:1:1:1:1:1"}) {
     auto ip = IpAddr::parse(text);
     ASSERT_TRUE(ip) << text;
     EXPECT_EQ(ip->to_string(), text);
   }
-  for (std::string_view text : {"", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4 ", "[::1]", "fe80::1%eth0",
-                                "::g", "1.2.3.-4", "localhost"})
+  for (std::string_view text : {"", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4 ", "[::1]",
+                                "fe80::1%eth0", "::g", "1.2.3.-4", "localhost"})
     EXPECT_FALSE(IpAddr::parse(text)) << text;
   EXPECT_FALSE(IpAddr::parse(std::string_view("1.2.3.4\0", 8)));
   EXPECT_FALSE(IpAddr::parse(std::string(100, '1')));
@@ -47,8 +48,8 @@ TEST(SocketAddr, ParsesAndPrints) {
     ASSERT_TRUE(a) << text;
     EXPECT_EQ(a->to_string(), text);
   }
-  for (std::string_view text : {"", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:+1", "::1:80", "[::1]",
-                                "[1.2.3.4]:80", "web:80", "[::1]80", "[]:80"})
+  for (std::string_view text : {"", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:+1", "::1:80",
+                                "[::1]", "[1.2.3.4]:80", "web:80", "[::1]80", "[]:80"})
     EXPECT_FALSE(SocketAddr::parse(text)) << text;
 }
 
@@ -80,14 +81,20 @@ TEST(SocketAddr, HashesAndOrders) {
 }
 
 TEST(Cidr, ParsesAndClearsHostBits) {
-  for (auto [text, want] : {std::pair{"10.1.2.3/8", "10.0.0.0/8"}, {"10.1.2.3", "10.1.2.3/32"}, {"0.0.0.0/0", "0.0.0.0/0"},
-                            {"fd00::1/8", "fd00::/8"}, {"fd00::1", "fd00::1/128"}, {"::/0", "::/0"},
-                            {"::ffff:10.1.2.3/104", "10.0.0.0/8"}, {"2001:db8:1:2:3::/65", "2001:db8:1:2::/65"}}) {
+  for (auto [text, want] : {std::pair{"10.1.2.3/8", "10.0.0.0/8"},
+                            {"10.1.2.3", "10.1.2.3/32"},
+                            {"0.0.0.0/0", "0.0.0.0/0"},
+                            {"fd00::1/8", "fd00::/8"},
+                            {"fd00::1", "fd00::1/128"},
+                            {"::/0", "::/0"},
+                            {"::ffff:10.1.2.3/104", "10.0.0.0/8"},
+                            {"2001:db8:1:2:3::/65", "2001:db8:1:2::/65"}}) {
     auto net = Cidr::parse(text);
     ASSERT_TRUE(net) << text;
     EXPECT_EQ(net->to_string(), want);
   }
-  for (std::string_view text : {"", "/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8/8", "::/129", "::ffff:1.2.3.4/95"})
+  for (std::string_view text :
+       {"", "/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8/8", "::/129", "::ffff:1.2.3.4/95"})
     EXPECT_FALSE(Cidr::parse(text)) << text;
 }
 
@@ -105,15 +112,23 @@ TEST(Cidr, ContainsOwnFamilyOnly) {
 }
 
 TEST(HostPort, Splits) {
-  struct Case { std::string_view text, host; uint16_t port; };
-  for (const Case& c : {Case{"web:80", "web", 80}, {"web", "web", 0}, {"10.0.0.1:8080", "10.0.0.1", 8080}, {"[::1]:80", "::1", 80},
-                        {"[::1]", "::1", 0}, {"::1", "::1", 0}}) {
+  struct Case {
+    std::string_view text, host;
+    uint16_t port;
+  };
+  for (const Case& c : {Case{"web:80", "web", 80},
+                        {"web", "web", 0},
+                        {"10.0.0.1:8080", "10.0.0.1", 8080},
+                        {"[::1]:80", "::1", 80},
+                        {"[::1]", "::1", 0},
+                        {"::1", "::1", 0}}) {
     auto hp = split_host_port(c.text);
     ASSERT_TRUE(hp) << c.text;
     EXPECT_EQ(hp->host, c.host);
     EXPECT_EQ(hp->port, c.port);
   }
-  for (std::string_view text : {"", ":80", "web:", "web:0", "web:65536", "web:80:90", "[::1", "[::1]x", "[web]:80", "[]"})
+  for (std::string_view text :
+       {"", ":80", "web:", "web:0", "web:65536", "web:80:90", "[::1", "[::1]x", "[web]:80", "[]"})
     EXPECT_FALSE(split_host_port(text)) << text;
 }
 

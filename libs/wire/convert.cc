@@ -132,8 +132,8 @@ Metadata read_metadata(const pb::meta::Metadata& m, const At& at) {
   if (m.has_default_()) return Metadata::default_named(m.default_());
   if (!m.has_resource()) return {};
   const auto& r = m.resource();
-  return {r.group(), r.kind(), r.name(), r.namespace_(), r.section(),
-          read_optional_port(r.port(), At(at, "resource.port"))};
+  return {r.group(),      r.kind(),    r.name(),
+          r.namespace_(), r.section(), read_optional_port(r.port(), At(at, "resource.port"))};
 }
 void write(const Metadata& v, pb::meta::Metadata& m) {
   if (v == Metadata::default_named(v.name)) {

@@ -100,7 +100,8 @@ std::string serialize(const google::protobuf::MessageLite& m);
 
 // Parses a message of type M and reads it with read(const M&, const At&).
 template <class M, class F>
-auto decode_message(Bytes bytes, std::string_view what, F read) -> Result<decltype(read(M(), std::declval<const At&>()))> {
+auto decode_message(Bytes bytes, std::string_view what, F read)
+    -> Result<decltype(read(M(), std::declval<const At&>()))> {
   M m;
   TULLE_TRY_VOID(parse(bytes, m, what));
   Reading reading;

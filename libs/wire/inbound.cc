@@ -82,8 +82,9 @@ std::vector<InboundRoute> read_routes(const P& in, const At& up, std::string_vie
     out.hosts = read_list(m.hosts(), at, "hosts", [](const auto& h, const At& a) { return read_host(h, a); });
     out.authorizations = read_authzs(m.authorizations(), at);
     out.rules = read_list(m.rules(), at, "rules", [](const auto& r, const At& a) {
-      return InboundRule{read_list(r.matches(), a, "matches", [](const auto& x, const At& b) { return read_match(x, b); }),
-                         read_filters(r.filters(), a)};
+      return InboundRule{
+          read_list(r.matches(), a, "matches", [](const auto& x, const At& b) { return read_match(x, b); }),
+          read_filters(r.filters(), a)};
     });
     return out;
   });
@@ -165,7 +166,8 @@ Server read_server(const pi::Server& m, const At& up) {
   } else {
     at.bad("no protocol that is known");
   }
-  out.server_ips = read_list(m.server_ips(), up, "server_ips", [](const auto& ip, const At& a) { return read_ip(ip, a); });
+  out.server_ips =
+      read_list(m.server_ips(), up, "server_ips", [](const auto& ip, const At& a) { return read_ip(ip, a); });
   out.authorizations = read_authzs(m.authorizations(), up);
   out.labels = read_labels(m.labels(), up, "labels");
   return out;

@@ -66,9 +66,9 @@ struct RateLimit {
 struct Server {
   enum class Kind : uint8_t { kDetect, kOpaque, kTls, kHttp1, kHttp2, kGrpc };
   Kind kind = Kind::kDetect;
-  Duration detect_timeout = 10s;          // kDetect
-  std::vector<InboundRoute> routes;       // HTTP routes; of kGrpc: gRPC routes; of kOpaque and kTls: none
-  std::optional<RateLimit> rate_limit;    // kDetect, kHttp1, kHttp2
+  Duration detect_timeout = 10s;        // kDetect
+  std::vector<InboundRoute> routes;     // HTTP routes; of kGrpc: gRPC routes; of kOpaque and kTls: none
+  std::optional<RateLimit> rate_limit;  // kDetect, kHttp1, kHttp2
   std::vector<IpAddr> server_ips;
   std::vector<Authz> authorizations;
   Labels labels;  // group, kind, name of the Server (kind "default" where there is none)

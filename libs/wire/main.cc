@@ -13,12 +13,14 @@ namespace {
 std::string unhex(std::string_view text) {
   auto digit = [](char c) { return c <= '9' ? c - '0' : tulle::lower(c) - 'a' + 10; };
   std::string out;
-  for (size_t i = 0; i + 1 < text.size(); i += 2) out.push_back(static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1])));
+  for (size_t i = 0; i + 1 < text.size(); i += 2)
+    out.push_back(static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1])));
   return out;
 }
 
 const tulle::wire::Codec* find(std::string_view name) {
-  auto* c = std::find_if(tulle::wire::kCodecs.begin(), tulle::wire::kCodecs.end(), [&](const auto& x) { return x.name == name; });
+  auto* c = std::find_if(tulle::wire::kCodecs.begin(), tulle::wire::kCodecs.end(),
+                         [&](const auto& x) { return x.name == name; });
   return c == tulle::wire::kCodecs.end() ? nullptr : c;
 }
 
@@ -45,7 +47,8 @@ int main(int argc, char** argv) {
     int n = 0;
     for (const auto& [name, bytes] : tulle::wire::encoded_samples()) {
       std::ofstream file(std::string(argv[2]) + "/sample-" + std::to_string(n++), std::ios::binary);
-      file.put(static_cast<char>(find(name) - tulle::wire::kCodecs.data())).write(bytes.data(), static_cast<long>(bytes.size()));
+      file.put(static_cast<char>(find(name) - tulle::wire::kCodecs.data()))
+          .write(bytes.data(), static_cast<long>(bytes.size()));
     }
     return 0;
   }

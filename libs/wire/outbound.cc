@@ -16,8 +16,8 @@ using wire::write;
 namespace po = pb::outbound;
 
 Backoff read_backoff(const po::ExponentialBackoff& m, const At& at) {
-  Backoff out{read_duration(m.min_backoff(), At(at, "min_backoff")), read_duration(m.max_backoff(), At(at, "max_backoff")),
-              m.jitter_ratio(), m.respect_retry_after_hint()};
+  Backoff out{read_duration(m.min_backoff(), At(at, "min_backoff")),
+              read_duration(m.max_backoff(), At(at, "max_backoff")), m.jitter_ratio(), m.respect_retry_after_hint()};
   if (out.max <= 0s) At(at, "max_backoff").bad("must be greater than 0");
   if (out.min > out.max) At(at, "min_backoff").bad("is greater than max_backoff");
   if (!(out.jitter >= 0 && out.jitter <= 100)) At(at, "jitter_ratio").bad("not a number from 0 to 100");

@@ -99,11 +99,11 @@ struct StatusRange {
   bool operator==(const StatusRange&) const = default;
 };
 struct Retry {
-  uint32_t max_retries = 1;              // after the first attempt; ≤ 65535
+  uint32_t max_retries = 1;  // after the first attempt; ≤ 65535
   uint32_t max_request_bytes = 64 * 1024;
-  std::vector<StatusRange> statuses;     // HTTP routes
-  uint32_t grpc_codes = 0;               // gRPC routes: bit n is code n; of 1, 4, 8, 13 and 14
-  std::optional<Duration> timeout;       // of one attempt, to the response's head
+  std::vector<StatusRange> statuses;  // HTTP routes
+  uint32_t grpc_codes = 0;            // gRPC routes: bit n is code n; of 1, 4, 8, 13 and 14
+  std::optional<Duration> timeout;    // of one attempt, to the response's head
   std::optional<Backoff> backoff;
   bool operator==(const Retry&) const = default;
 };

@@ -10,12 +10,14 @@
 namespace tulle::wire {
 namespace {
 
-constexpr std::string_view kMethods[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "HEAD", "TRACE"};
+constexpr std::string_view kMethods[] = {"GET",     "POST",    "PUT",  "DELETE", "PATCH",
+                                         "OPTIONS", "CONNECT", "HEAD", "TRACE"};
 
 // RFC 9110 §5.6.2.
 bool is_token(std::string_view s) {
   return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) {
-    return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z') || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z') ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
   });
 }
 bool is_field_value(std::string_view s) {
@@ -32,7 +34,8 @@ std::string read_field_name(const std::string& name, const At& at) {
 
 HeaderList read_headers(const pb::http_types::Headers& m, const At& up) {
   return read_list(m.headers(), up, "headers", [](const auto& h, const At& at) {
-    if (!is_field_value(h.value())) At(at, "value").bad(cat(quoted(h.value()), " has characters that no header may have"));
+    if (!is_field_value(h.value()))
+      At(at, "value").bad(cat(quoted(h.value()), " has characters that no header may have"));
     return std::pair<std::string, std::string>(read_field_name(h.name(), At(at, "name")), std::string(trim(h.value())));
   });
 }
@@ -112,7 +115,8 @@ void write_ratio(const Ratio& v, pb::http_route::Ratio& m) {
 
 std::string read_method(const pb::http_types::HttpMethod& m, const At& at) {
   if (m.has_unregistered()) {
-    if (!is_token(m.unregistered())) At(at, "unregistered").bad(cat(quoted(m.unregistered()), " is not an HTTP method"));
+    if (!is_token(m.unregistered()))
+      At(at, "unregistered").bad(cat(quoted(m.unregistered()), " is not an HTTP method"));
     return m.unregistered();
   }
   auto n = static_cast<size_t>(m.registered());
@@ -194,7 +198,8 @@ void write(const RouteMatch& v, pb::grpc_route::GrpcRouteMatch& m) {
 }
 
 InjectHttpFailure read_filter(const pb::http_route::HttpFailureInjector& m, const At& at) {
-  return {read_status(m.status(), At(at, "status")), m.message(), read_ratio(m.has_ratio(), m.ratio(), At(at, "ratio"))};
+  return {read_status(m.status(), At(at, "status")), m.message(),
+          read_ratio(m.has_ratio(), m.ratio(), At(at, "ratio"))};
 }
 InjectGrpcFailure read_filter(const pb::grpc_route::GrpcFailureInjector& m, const At& at) {
   if (m.code() > 16) At(at, "code").bad(cat(m.code(), " is not a gRPC status from 0 to 16"));
@@ -218,8 +223,12 @@ Redirect read_filter(const pb::http_route::RequestRedirect& m, const At& at) {
   }
   return out;
 }
-ModifyRequest read_filter(const pb::http_route::RequestHeaderModifier& m, const At& at) { return {read_modifier(m, at)}; }
-ModifyResponse read_filter(const pb::http_route::ResponseHeaderModifier& m, const At& at) { return {read_modifier(m, at)}; }
+ModifyRequest read_filter(const pb::http_route::RequestHeaderModifier& m, const At& at) {
+  return {read_modifier(m, at)};
+}
+ModifyResponse read_filter(const pb::http_route::ResponseHeaderModifier& m, const At& at) {
+  return {read_modifier(m, at)};
+}
 
 void write(const InjectHttpFailure& v, pb::http_route::HttpFailureInjector& m) {
   m.set_status(v.status);

@@ -46,7 +46,9 @@ inline std::vector<Filter> http_filters() {
   prefix.path_prefix = "/p";
   return {InjectHttpFailure{503, "no", {1, 3}}, ModifyRequest{modifier()}, full, prefix, ModifyResponse{modifier()}};
 }
-inline std::vector<Filter> grpc_filters() { return {InjectGrpcFailure{7, "denied", {2, 5}}, ModifyRequest{modifier()}}; }
+inline std::vector<Filter> grpc_filters() {
+  return {InjectGrpcFailure{7, "denied", {2, 5}}, ModifyRequest{modifier()}};
+}
 
 inline std::vector<HostMatch> hosts() {
   return {{HostMatch::Kind::kExact, "web.shop.svc.cluster.local"}, {HostMatch::Kind::kSuffix, "example.com"}};
@@ -198,8 +200,9 @@ inline Server server(Server::Kind kind) {
     std::vector<Filter> filters = {InjectHttpFailure{500, "x", {1, 2}}, ModifyRequest{modifier()}, redirect};
     r.rules = {{grpc ? grpc_matches() : http_matches(), grpc ? grpc_filters() : filters}};
     s.routes = {r};
-    if (!grpc) s.rate_limit = RateLimit{{"policy.linkerd.io", "HTTPLocalRateLimitPolicy", "rl", "shop", "", 0}, 100, 10,
-                                        {{20, {"a.b", "c.d"}}}};
+    if (!grpc)
+      s.rate_limit = RateLimit{
+          {"policy.linkerd.io", "HTTPLocalRateLimitPolicy", "rl", "shop", "", 0}, 100, 10, {{20, {"a.b", "c.d"}}}};
   }
   s.server_ips = {IpAddr::v4(10, 0, 0, 1), *IpAddr::parse("fd00::1")};
   s.authorizations = {authz(Authz::Authn::kTlsUnauthenticated), authz(Authz::Authn::kTlsIdentities)};
@@ -237,7 +240,8 @@ inline DestinationProfile profile() {
   S range{S::Kind::kStatus, {}, 500, 504};
   ProfileRoute r;
   r.condition = {R::Kind::kAll, {path, {R::Kind::kNot, {method}, ""}, {R::Kind::kAny, {path, method}, ""}}, ""};
-  r.response_classes = {{{S::Kind::kAny, {range, {S::Kind::kNot, {{S::Kind::kAll, {range}, 0, 0}}, 0, 0}}, 0, 0}, true}};
+  r.response_classes = {
+      {{S::Kind::kAny, {range, {S::Kind::kNot, {{S::Kind::kAll, {range}, 0, 0}}, 0, 0}}, 0, 0}, true}};
   r.labels = {{"route", "books"}};
   r.retryable = true;
   r.timeout = 300ms;
@@ -259,8 +263,11 @@ inline CertifyResponse certify_response() {
 }
 
 inline NameTable names() {
-  return {42, {{"web.shop.svc.cluster.local", {IpAddr::v4(127, 96, 0, 1), *IpAddr::parse("fd00::1")}}, {"host", {}}},
-          {"shop.svc.cluster.local", "svc.cluster.local"}, {"cluster.local"}, 9s};
+  return {42,
+          {{"web.shop.svc.cluster.local", {IpAddr::v4(127, 96, 0, 1), *IpAddr::parse("fd00::1")}}, {"host", {}}},
+          {"shop.svc.cluster.local", "svc.cluster.local"},
+          {"cluster.local"},
+          9s};
 }
 inline TrustBundle trust_bundle() { return {"-----BEGIN CERTIFICATE-----\n", {std::string(32, '\x9')}}; }
 inline CheckDigestsRequest digests() {
@@ -294,7 +301,8 @@ inline ObserveRequest observe() {
   TapMatch negated = leaf(K::kNot);
   negated.parts = {text(K::kMethod, "GET", false)};
   TapMatch all = leaf(K::kAll);
-  all.parts = {any, negated, text(K::kScheme, "https", false), text(K::kAuthority, "web", false), text(K::kPath, "/a", true)};
+  all.parts = {any, negated, text(K::kScheme, "https", false), text(K::kAuthority, "web", false),
+               text(K::kPath, "/a", true)};
   return {10, all, true};
 }
 inline TapEvent tap_event(int which) {

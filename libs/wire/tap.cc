@@ -146,14 +146,16 @@ std::optional<HeaderList> read_if(bool has, const pb::http_types::Headers& m, co
 }
 
 TapRequestInit read_event(const pt::TapEvent::Http::RequestInit& m, const At& at) {
-  TapRequestInit out{read_id(m), read_method(m.method(), At(at, "method")), "", m.authority(), m.path(),
-                     read_if(m.has_headers(), m.headers(), At(at, "headers"))};
+  TapRequestInit out{read_id(m), read_method(m.method(), At(at, "method")),
+                     "",         m.authority(),
+                     m.path(),   read_if(m.has_headers(), m.headers(), At(at, "headers"))};
   if (m.has_scheme()) out.scheme = read_scheme(m.scheme(), At(at, "scheme"));
   return out;
 }
 TapResponseInit read_event(const pt::TapEvent::Http::ResponseInit& m, const At& at) {
   return {read_id(m), read_duration(m.since_request_init(), At(at, "since_request_init")),
-          read_status(m.http_status(), At(at, "http_status")), read_if(m.has_headers(), m.headers(), At(at, "headers"))};
+          read_status(m.http_status(), At(at, "http_status")),
+          read_if(m.has_headers(), m.headers(), At(at, "headers"))};
 }
 TapResponseEnd read_event(const pt::TapEvent::Http::ResponseEnd& m, const At& at) {
   TapResponseEnd out{read_id(m),
@@ -246,6 +248,8 @@ Result<ObserveRequest> decode_observe_request(Bytes bytes) {
     return out;
   });
 }
-Result<TapEvent> decode_tap_event(Bytes bytes) { return decode_message<pt::TapEvent>(bytes, "TapEvent", read_tap_event); }
+Result<TapEvent> decode_tap_event(Bytes bytes) {
+  return decode_message<pt::TapEvent>(bytes, "TapEvent", read_tap_event);
+}
 
 }  // namespace tulle::wire

@@ -9,12 +9,19 @@ inline constexpr std::string_view kTapObserve = "/io.linkerd.proxy.tap.Tap/Obser
 
 struct TapMatch {
   enum class Kind : uint8_t {
-    kAll, kAny, kNot,                // of parts
-    kSourceNet, kSourcePorts,        // net; min–max
-    kDestinationNet, kDestinationPorts,
-    kDestinationLabel, kRouteLabel,  // key, text
-    kScheme, kMethod,                // text
-    kAuthority, kPath,               // text, exact or prefix
+    kAll,  // of parts, as the next two
+    kAny,
+    kNot,
+    kSourceNet,    // net
+    kSourcePorts,  // min–max
+    kDestinationNet,
+    kDestinationPorts,
+    kDestinationLabel,  // key, text
+    kRouteLabel,
+    kScheme,  // text
+    kMethod,
+    kAuthority,  // text, exact or prefix
+    kPath,
   };
   Kind kind = Kind::kAll;
   std::vector<TapMatch> parts;  // kAll, kAny: any number; kNot: one

@@ -44,7 +44,8 @@ Result<std::optional<ParsedTransportHeader>> parse_transport_header(Bytes receiv
   if (received.size() < kFixed) return std::optional<ParsedTransportHeader>();
   uint32_t n = 0;
   for (size_t i = kTransportPreface.size(); i < kFixed; ++i) n = n << 8 | static_cast<uint8_t>(received[i]);
-  if (n > kTransportHeaderMax - kFixed) return bad(cat(n, " bytes; at most ", kTransportHeaderMax - kFixed, " are accepted"));
+  if (n > kTransportHeaderMax - kFixed)
+    return bad(cat(n, " bytes; at most ", kTransportHeaderMax - kFixed, " are accepted"));
   if (received.size() - kFixed < n) return std::optional<ParsedTransportHeader>();
   auto header = decode_message<pt::Header>(received.substr(kFixed, n), "transport header", read_header);
   if (!header) return fail(Code::kProtocol, std::move(header.error().reason), Side::kClient);

@@ -40,7 +40,9 @@ NameTable read_table(const pd::NameTable& m, const At& at) {
     Name name;
     name.name = read_name(n.name(), At(a, "name"));
     if (n.addresses_size() > kMaxAddresses) At(a, "addresses").bad(cat("more than ", kMaxAddresses));
-    else name.addresses = read_list(n.addresses(), a, "addresses", [](const auto& ip, const At& b) { return read_ip(ip, b); });
+    else
+      name.addresses =
+          read_list(n.addresses(), a, "addresses", [](const auto& ip, const At& b) { return read_ip(ip, b); });
     return name;
   });
   if (m.search_size() > kMaxSearch || m.zones_size() > kMaxSearch) At(at, "search").bad("more than 32");
@@ -149,7 +151,9 @@ Result<WatchNamesRequest> decode_watch_names_request(Bytes bytes) {
     return WatchNamesRequest{read_workload(m.workload(), at)};
   });
 }
-Result<NameTable> decode_name_table(Bytes bytes) { return decode_message<pd::NameTable>(bytes, "NameTable", read_table); }
+Result<NameTable> decode_name_table(Bytes bytes) {
+  return decode_message<pd::NameTable>(bytes, "NameTable", read_table);
+}
 Result<WatchTrustBundleRequest> decode_watch_trust_bundle_request(Bytes bytes) {
   return decode_message<pd::WatchTrustBundleRequest>(bytes, "WatchTrustBundleRequest", [](const auto& m, const At& at) {
     return WatchTrustBundleRequest{read_workload(m.workload(), at)};

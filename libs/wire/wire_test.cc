@@ -33,7 +33,8 @@ TEST(RoundTrip, Outbound) {
   expect_round_trip(samples::by_name(), decode_traffic_spec);
 }
 TEST(RoundTrip, Inbound) {
-  for (int kind = 0; kind <= 5; ++kind) expect_round_trip(samples::server(static_cast<Server::Kind>(kind)), decode_server);
+  for (int kind = 0; kind <= 5; ++kind)
+    expect_round_trip(samples::server(static_cast<Server::Kind>(kind)), decode_server);
   expect_round_trip(samples::port_spec(), decode_port_spec);
 }
 TEST(RoundTrip, Destination) {
@@ -96,37 +97,65 @@ TEST(Hostile, Outbound) {
             "OutboundPolicy: protocol.detect.http1.routes[0].rules[0].backends: missing");
   EXPECT_EQ(error([&](D& d, P&) { rule(d).mutable_backends()->mutable_random_available()->clear_backends(); }),
             "OutboundPolicy: protocol.detect.http1.routes[0].rules[0].backends: no backend");
-  EXPECT_EQ(error([&](D& d, P&) {
-              rule(d).mutable_backends()->mutable_random_available()->mutable_backends(1)->mutable_backend()->mutable_backend()
-                  ->mutable_balancer()->mutable_discovery()->mutable_dst()->set_path("web");
-            }),
-            "OutboundPolicy: protocol.detect.http1.routes[0].rules[0].backends.random_available.backends[1].backend.backend."
-            "balancer.discovery.dst.path: \"web\" is not name:port");
+  EXPECT_EQ(
+      error([&](D& d, P&) {
+        rule(d)
+            .mutable_backends()
+            ->mutable_random_available()
+            ->mutable_backends(1)
+            ->mutable_backend()
+            ->mutable_backend()
+            ->mutable_balancer()
+            ->mutable_discovery()
+            ->mutable_dst()
+            ->set_path("web");
+      }),
+      "OutboundPolicy: protocol.detect.http1.routes[0].rules[0].backends.random_available.backends[1].backend.backend."
+      "balancer.discovery.dst.path: \"web\" is not name:port");
   EXPECT_EQ(error([&](D& d, P&) { rule(d).mutable_filters(0)->mutable_failure_injector()->set_status(1000); }),
-            "OutboundPolicy: protocol.detect.http1.routes[0].rules[0].filters[0].failure_injector.status: 1000 is not an HTTP "
+            "OutboundPolicy: protocol.detect.http1.routes[0].rules[0].filters[0].failure_injector.status: 1000 is not "
+            "an HTTP "
             "status from 100 to 999");
-  EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_filters(0)->mutable_failure_injector()->mutable_ratio()->set_denominator(0); }), "");
+  EXPECT_NE(error([&](D& d, P&) {
+              rule(d).mutable_filters(0)->mutable_failure_injector()->mutable_ratio()->set_denominator(0);
+            }),
+            "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_filters(2)->mutable_redirect()->set_status(200); }), "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_filters(2)->mutable_redirect()->set_port(70000); }), "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_filters(2)->mutable_redirect()->set_host("a\r\nb"); }), "");
-  EXPECT_NE(error([&](D& d, P&) {
-              rule(d).mutable_filters(1)->mutable_request_header_modifier()->mutable_set()->mutable_headers(0)->set_value("a\r\nx: y");
-            }), "");
-  EXPECT_NE(error([&](D& d, P&) {
-              rule(d).mutable_filters(1)->mutable_request_header_modifier()->mutable_set()->mutable_headers(0)->set_name("a b");
-            }), "");
-  EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_filters(1)->mutable_request_header_modifier()->set_remove(0, ":path"); }), "");
+  EXPECT_NE(
+      error([&](D& d, P&) {
+        rule(d).mutable_filters(1)->mutable_request_header_modifier()->mutable_set()->mutable_headers(0)->set_value(
+            "a\r\nx: y");
+      }),
+      "");
+  EXPECT_NE(
+      error([&](D& d, P&) {
+        rule(d).mutable_filters(1)->mutable_request_header_modifier()->mutable_set()->mutable_headers(0)->set_name(
+            "a b");
+      }),
+      "");
+  EXPECT_NE(
+      error([&](D& d, P&) { rule(d).mutable_filters(1)->mutable_request_header_modifier()->set_remove(0, ":path"); }),
+      "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_matches(0)->mutable_path()->clear_kind(); }), "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_matches(0)->mutable_headers(0)->set_name(""); }), "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_matches(0)->mutable_headers(0)->clear_value(); }), "");
   EXPECT_NE(error([&](D& d, P&) {
-              rule(d).mutable_matches(0)->mutable_method()->set_registered(static_cast<pb::http_types::HttpMethod::Registered>(99));
-            }), "");
+              rule(d).mutable_matches(0)->mutable_method()->set_registered(
+                  static_cast<pb::http_types::HttpMethod::Registered>(99));
+            }),
+            "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_matches(0)->mutable_method()->set_unregistered("GET /"); }), "");
   EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_retry()->set_max_retries(65536); }), "");
-  EXPECT_NE(error([&](D& d, P&) { rule(d).mutable_retry()->mutable_conditions()->mutable_status_ranges(0)->set_end(400); }), "");
+  EXPECT_NE(
+      error([&](D& d, P&) { rule(d).mutable_retry()->mutable_conditions()->mutable_status_ranges(0)->set_end(400); }),
+      "");
   EXPECT_NE(error([](D& d, P&) { d.mutable_http1()->mutable_routes(0)->mutable_hosts(0)->set_exact(""); }), "");
-  EXPECT_NE(error([](D& d, P&) { d.mutable_http1()->mutable_routes(0)->mutable_hosts(1)->mutable_suffix()->add_reverse_labels(""); }), "");
+  EXPECT_NE(error([](D& d, P&) {
+              d.mutable_http1()->mutable_routes(0)->mutable_hosts(1)->mutable_suffix()->add_reverse_labels("");
+            }),
+            "");
 }
 
 // client-policy's tests of failure accrual.
@@ -142,13 +171,17 @@ TEST(Hostile, FailureAccrual) {
   using A = pb::outbound::FailureAccrual;
   auto consecutive = [&](auto edit) { return error(OutboundPolicy::Kind::kHttp1, edit); };
   auto unified = [&](auto edit) { return error(OutboundPolicy::Kind::kHttp2, edit); };
-  EXPECT_EQ(consecutive([](A& a) { a.clear_kind(); }), "OutboundPolicy: protocol.http1.failure_accrual: no kind that is known");
+  EXPECT_EQ(consecutive([](A& a) { a.clear_kind(); }),
+            "OutboundPolicy: protocol.http1.failure_accrual: no kind that is known");
   EXPECT_EQ(consecutive([](A& a) { a.mutable_consecutive_failures()->clear_backoff(); }),
             "OutboundPolicy: protocol.http1.failure_accrual.consecutive_failures.backoff: missing");
   EXPECT_NE(consecutive([](A& a) { a.mutable_consecutive_failures()->mutable_backoff()->clear_max_backoff(); }), "");
   EXPECT_NE(consecutive([](A& a) { a.mutable_consecutive_failures()->mutable_backoff()->set_jitter_ratio(NAN); }), "");
   EXPECT_NE(consecutive([](A& a) { a.mutable_consecutive_failures()->mutable_backoff()->set_jitter_ratio(101); }), "");
-  EXPECT_NE(consecutive([](A& a) { a.mutable_consecutive_failures()->mutable_backoff()->mutable_min_backoff()->set_seconds(9); }), "");
+  EXPECT_NE(consecutive([](A& a) {
+              a.mutable_consecutive_failures()->mutable_backoff()->mutable_min_backoff()->set_seconds(9);
+            }),
+            "");
   EXPECT_EQ(unified([](A& a) { a.mutable_unified()->set_success_rate_threshold(1); }), "");
   EXPECT_EQ(unified([](A& a) { a.mutable_unified()->set_min_requests(0); }), "");
   EXPECT_NE(unified([](A& a) { a.mutable_unified()->set_success_rate_threshold(1.01); }), "");
@@ -251,8 +284,14 @@ TEST(Hostile, Inbound) {
   s.mutable_authorizations(1)->mutable_authentication()->mutable_meshtls();
   EXPECT_EQ(decode_server(s.SerializeAsString())->authorizations[1].authn, Authz::Authn::kUnknown);
   EXPECT_NE(error([](S& x) {
-              x.mutable_authorizations(1)->mutable_authentication()->mutable_meshtls()->mutable_identities()->mutable_suffixes(0)->add_parts("");
-            }), "");
+              x.mutable_authorizations(1)
+                  ->mutable_authentication()
+                  ->mutable_meshtls()
+                  ->mutable_identities()
+                  ->mutable_suffixes(0)
+                  ->add_parts("");
+            }),
+            "");
   for (uint32_t port : {0u, 65536u}) {
     pb::inbound::PortSpec p;
     p.set_port(port);
@@ -336,7 +375,8 @@ TEST(Hostile, IdentityAndOurOwn) {
   }
   EXPECT_FALSE(decode_trust_bundle(encode(TrustBundle{"", {}})));
   EXPECT_FALSE(decode_trust_bundle(encode(TrustBundle{"pem", {"short"}})));
-  EXPECT_FALSE(decode_check_digests_request(encode(CheckDigestsRequest{"", "", {{static_cast<SetDigest::Kind>(9), "k", 1}}})));
+  EXPECT_FALSE(
+      decode_check_digests_request(encode(CheckDigestsRequest{"", "", {{static_cast<SetDigest::Kind>(9), "k", 1}}})));
   ObserveRequest o = samples::observe();
   o.limit = 0;
   EXPECT_FALSE(decode_observe_request(encode(o)));
@@ -344,7 +384,8 @@ TEST(Hostile, IdentityAndOurOwn) {
 
 TEST(TransportHeader, RoundTripsInSmallReads) {
   using S = TransportHeader::Session;
-  for (const TransportHeader& h : {TransportHeader{8080, "", S::kOpaque}, {1, "web.shop", S::kHttp1}, {65535, "x", S::kHttp2}}) {
+  for (const TransportHeader& h :
+       {TransportHeader{8080, "", S::kOpaque}, {1, "web.shop", S::kHttp1}, {65535, "x", S::kHttp2}}) {
     std::string bytes = encode(h);
     EXPECT_TRUE(bytes.starts_with(kTransportPreface));
     for (size_t n = 0; n < bytes.size(); ++n) {
@@ -365,10 +406,11 @@ TEST(TransportHeader, KnownBytes) {
 }
 
 TEST(TransportHeader, Hostile) {
-  for (std::string bytes : {std::string("GET / HTTP/1.1\r\n"), std::string("transport.l5d.io/v2\r\n\r\n"),
-                            cat(kTransportPreface, std::string("\xff\xff\xff\xff", 4)), cat(kTransportPreface, std::string("\0\1\0\0", 4)),
-                            cat(kTransportPreface, std::string("\0\0\0\0", 4)), cat(kTransportPreface, std::string("\0\0\0\1x", 5)),
-                            cat(kTransportPreface, std::string("\0\0\0\2\x08\0", 6))}) {
+  for (std::string bytes :
+       {std::string("GET / HTTP/1.1\r\n"), std::string("transport.l5d.io/v2\r\n\r\n"),
+        cat(kTransportPreface, std::string("\xff\xff\xff\xff", 4)), cat(kTransportPreface, std::string("\0\1\0\0", 4)),
+        cat(kTransportPreface, std::string("\0\0\0\0", 4)), cat(kTransportPreface, std::string("\0\0\0\1x", 5)),
+        cat(kTransportPreface, std::string("\0\0\0\2\x08\0", 6))}) {
     auto r = parse_transport_header(bytes);
     ASSERT_FALSE(r) << quoted(bytes);
     EXPECT_EQ(r.error().code, Code::kProtocol);

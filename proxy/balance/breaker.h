@@ -71,9 +71,9 @@ class Breaker {
   State state_ = State::kClosed;
   uint32_t life_ = 0;
   uint32_t failures_in_row_ = 0;
-  uint32_t max_in_row_ = 0;     // 0: not looked at
+  uint32_t max_in_row_ = 0;  // 0: not looked at
   uint32_t min_requests_ = 0;
-  uint32_t threshold_ = 0;      // of 10,000; 0: not looked at
+  uint32_t threshold_ = 0;  // of 10,000; 0: not looked at
   TimePoint retry_at_{};
   Backoff backoff_;
   Window window_;

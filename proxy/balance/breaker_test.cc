@@ -9,7 +9,9 @@ using Change = Breaker::Change;
 using State = Breaker::State;
 const TimePoint kStart(1000s);
 
-wire::FailureAccrual consecutive(uint32_t max) { return {wire::ConsecutiveFailures{max, {1s, 100s, 0, false}}, std::nullopt}; }
+wire::FailureAccrual consecutive(uint32_t max) {
+  return {wire::ConsecutiveFailures{max, {1s, 100s, 0, false}}, std::nullopt};
+}
 wire::FailureAccrual unified(double threshold, uint32_t min_requests, uint32_t max_in_row = 0) {
   return {wire::UnifiedAccrual{threshold, 10s, min_requests, max_in_row, {1s, 100s, 0, false}}, std::nullopt};
 }

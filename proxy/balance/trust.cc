@@ -133,8 +133,8 @@ bool EndpointSet::any_candidate(TimePoint now) const {
 
 std::vector<EndpointId> EndpointSet::collect(TimePoint now) {
   std::vector<EndpointId> dropped;
-  bool other_ready = std::any_of(entries_.begin(), entries_.end(),
-                                 [](const auto& e) { return e && e->present && e->ready; });
+  bool other_ready =
+      std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return e && e->present && e->ready; });
   for (EndpointId id = 0; id < entries_.size(); ++id) {
     if (!entries_[id]) continue;
     const Entry& e = at(id);

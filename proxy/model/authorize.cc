@@ -17,7 +17,8 @@ Authorization::Authorization(const wire::Authz& authz)
 
 bool Authorization::in_network(IpAddr ip) const {
   return std::any_of(networks_.begin(), networks_.end(), [&](const wire::Network& n) {
-    return n.net.contains(ip) && std::none_of(n.except.begin(), n.except.end(), [&](const Cidr& e) { return e.contains(ip); });
+    return n.net.contains(ip) &&
+           std::none_of(n.except.begin(), n.except.end(), [&](const Cidr& e) { return e.contains(ip); });
   });
 }
 
@@ -33,7 +34,8 @@ Authorization::Verdict Authorization::check(const Client& client) const {
   // A suffix is of a DNS-like name; of a URI it would mean nothing. "Any" is any.
   bool uri = client.identity.find("://") != client.identity.npos;
   for (const auto& s : suffixes_)
-    if (s.empty() || (!uri && client.identity.size() > s.size() && client.identity.ends_with(s))) return Verdict::kAllowed;
+    if (s.empty() || (!uri && client.identity.size() > s.size() && client.identity.ends_with(s)))
+      return Verdict::kAllowed;
   return Verdict::kWrongIdentity;
 }
 

@@ -24,15 +24,15 @@ bool in_class(const wire::ResponseMatch& m, int status) {
 // "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 §5.6.7, the form that senders must use).
 std::optional<WallTime> parse_http_date(std::string_view s) {
   constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  if (s.size() != 29 || s.substr(3, 2) != ", " || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' || s[19] != ':' || s[22] != ':' ||
-      s.substr(25) != " GMT")
+  if (s.size() != 29 || s.substr(3, 2) != ", " || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' || s[19] != ':' ||
+      s[22] != ':' || s.substr(25) != " GMT")
     return std::nullopt;
   auto number = [&](size_t at, size_t n) { return parse_number<unsigned>(s.substr(at, n)); };
   auto day = number(5, 2), year = number(12, 4), hour = number(17, 2), minute = number(20, 2), second = number(23, 2);
   size_t month = kMonths.find(s.substr(8, 3));
   if (!day || !year || !hour || !minute || !second || month == kMonths.npos || month % 3 != 0) return std::nullopt;
-  std::chrono::year_month_day date(std::chrono::year(static_cast<int>(*year)), std::chrono::month(static_cast<unsigned>(month / 3 + 1)),
-                                   std::chrono::day(*day));
+  std::chrono::year_month_day date(std::chrono::year(static_cast<int>(*year)),
+                                   std::chrono::month(static_cast<unsigned>(month / 3 + 1)), std::chrono::day(*day));
   // Years beyond 2200 would overflow nanoseconds.
   if (!date.ok() || *year > 2200 || *year < 1970 || *hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
   return WallTime(std::chrono::sys_days(date) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) +

@@ -11,8 +11,8 @@ namespace tulle::proxy {
 
 struct ResponseClass {
   bool failure = false;
-  bool rate_limited = false;         // 429, or gRPC RESOURCE_EXHAUSTED
-  std::optional<int> grpc_status;    // of a gRPC response that said
+  bool rate_limited = false;       // 429, or gRPC RESOURCE_EXHAUSTED
+  std::optional<int> grpc_status;  // of a gRPC response that said
 };
 
 // HTTP: 500 and up fails.

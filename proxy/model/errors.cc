@@ -55,8 +55,7 @@ static_assert([] {
 
 Reason reason_of(const Error& e) {
   switch (e.code) {
-    case Code::kProtocol:
-      return e.side == Side::kClient ? Reason::kBadRequest : Reason::kConnectionLost;
+    case Code::kProtocol: return e.side == Side::kClient ? Reason::kBadRequest : Reason::kConnectionLost;
     case Code::kTooLarge: return e.side == Side::kClient ? Reason::kTooLarge : Reason::kConnectionLost;
     case Code::kCancelled:
     case Code::kClosed:

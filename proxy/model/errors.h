@@ -13,11 +13,11 @@
 namespace tulle::proxy {
 
 enum class Reason : uint8_t {
-  kUnexpected,        // a bug, or an error that has no better row
-  kInvalidPolicy,     // the control plane sent a policy that cannot be used
-  kBadRequest,        // the client's request breaks the protocol
-  kTooLarge,          // its head is over a limit
-  kConnectFailed,     // the endpoint refused or is unreachable
+  kUnexpected,     // a bug, or an error that has no better row
+  kInvalidPolicy,  // the control plane sent a policy that cannot be used
+  kBadRequest,     // the client's request breaks the protocol
+  kTooLarge,       // its head is over a limit
+  kConnectFailed,  // the endpoint refused or is unreachable
   kConnectTimeout,
   kConnectionLost,    // the endpoint closed, reset or broke the protocol before its response
   kTlsFailed,         // the handshake with the endpoint failed
@@ -29,23 +29,23 @@ enum class Reason : uint8_t {
   kLoadShed,          // too many requests wait already
   kTimeout,           // a deadline of the route passed before the response began
   kNoRoute,
-  kDenied,            // authorization
-  kForbidden,         // the route itself refuses (egress policy)
+  kDenied,     // authorization
+  kForbidden,  // the route itself refuses (egress policy)
   kRateLimited,
-  kLoop,              // the request came back to the proxy that sent it
-  kRedirect,          // a route's filter
-  kInjectedHttp,      // a route's filter
-  kInjectedGrpc,      // a route's filter
-  kShutdown,          // the proxy is draining and takes nothing new
+  kLoop,          // the request came back to the proxy that sent it
+  kRedirect,      // a route's filter
+  kInjectedHttp,  // a route's filter
+  kInjectedGrpc,  // a route's filter
+  kShutdown,      // the proxy is draining and takes nothing new
 };
 
 struct ErrorRow {
   Reason reason;
   std::string_view name;   // in logs and docs/errors.md: "connect-timeout"
   std::string_view label;  // Linkerd's, of *_http_errors_total{error=…}: "i/o", "failfast", …; ours where it has none
-  int http_status;        // 0: given by the filter
-  int grpc_status;        // −1: given by the filter
-  bool fatal;             // the client's connection is closed after the answer
+  int http_status;         // 0: given by the filter
+  int grpc_status;         // −1: given by the filter
+  bool fatal;              // the client's connection is closed after the answer
 };
 std::span<const ErrorRow> error_table();
 const ErrorRow& error_row(Reason reason);

@@ -43,7 +43,9 @@ void modify_request(const wire::HeaderModifier& m, http::RequestHead& head) {
   }
 }
 
-bool happens(const wire::Ratio& ratio, Rng& rng) { return rng.below(std::max(ratio.denominator, 1u)) < ratio.numerator; }
+bool happens(const wire::Ratio& ratio, Rng& rng) {
+  return rng.below(std::max(ratio.denominator, 1u)) < ratio.numerator;
+}
 
 uint16_t default_port(std::string_view scheme) { return scheme == "http" ? 80 : scheme == "https" ? 443 : 0; }
 
@@ -57,7 +59,8 @@ Authority parse_authority(std::string_view text) {
   return {text.substr(0, colon), parse_number<uint16_t>(text.substr(colon + 1)).value_or(0)};
 }
 
-// The path and query that a redirect leads to; nothing: the rule did not match by a prefix, so there is none to replace.
+// The path and query that a redirect leads to; nothing: the rule did not match by a prefix, so there is none to
+// replace.
 std::optional<std::string> redirect_path(const wire::Redirect& r, const RuleMatch& match, std::string_view target) {
   std::string_view path = target.substr(0, target.find('?'));
   std::string_view query = target.substr(path.size());
@@ -87,7 +90,8 @@ std::optional<ProxyError> redirect(const wire::Redirect& r, const RuleMatch& mat
   uint16_t port = r.port != 0 ? r.port : r.scheme.empty() ? old.port : 0;
   if (port == default_port(new_scheme)) port = 0;
   auto path = redirect_path(r, match, old_path);
-  if (!path) return ProxyError(Reason::kUnexpected, "a redirect replaces the prefix of a rule that did not match by prefix");
+  if (!path)
+    return ProxyError(Reason::kUnexpected, "a redirect replaces the prefix of a rule that did not match by prefix");
   if (new_scheme == old_scheme && host == old.host && port == old.port && *path == old_path) return std::nullopt;
 
   ProxyError e(Reason::kRedirect, "redirected by the route");
@@ -98,8 +102,8 @@ std::optional<ProxyError> redirect(const wire::Redirect& r, const RuleMatch& mat
 
 }  // namespace
 
-std::optional<ProxyError> filter_request(std::span<const wire::Filter> filters, const RuleMatch& match, http::RequestHead& head,
-                                         std::string_view scheme, Rng& rng) {
+std::optional<ProxyError> filter_request(std::span<const wire::Filter> filters, const RuleMatch& match,
+                                         http::RequestHead& head, std::string_view scheme, Rng& rng) {
   for (const auto& filter : filters) {
     if (auto* m = std::get_if<wire::ModifyRequest>(&filter)) {
       modify_request(m->headers, head);
@@ -129,8 +133,10 @@ void filter_response(std::span<const wire::Filter> filters, http::ResponseHead& 
 
 std::optional<ProxyError> filter_stream(std::span<const wire::Filter> filters) {
   if (filters.empty()) return std::nullopt;
-  if (std::holds_alternative<wire::Forbidden>(filters[0])) return ProxyError(Reason::kForbidden, "the route forbids this target");
-  if (auto* i = std::get_if<wire::Invalid>(&filters[0])) return ProxyError(Reason::kInvalidPolicy, cat("invalid route: ", i->message));
+  if (std::holds_alternative<wire::Forbidden>(filters[0]))
+    return ProxyError(Reason::kForbidden, "the route forbids this target");
+  if (auto* i = std::get_if<wire::Invalid>(&filters[0]))
+    return ProxyError(Reason::kInvalidPolicy, cat("invalid route: ", i->message));
   return ProxyError(Reason::kInvalidPolicy, "the route has a filter that this proxy does not know");
 }
 

@@ -105,8 +105,10 @@ TEST(HeaderFilter, AddSetRemove) {
 TEST(HeaderFilter, LeavesFramingAlone) {
   auto head = request();
   head.headers.add(http::HeaderId::kContentLength, "5");
-  EXPECT_FALSE(run(wire::ModifyRequest{{{{"transfer-encoding", "chunked"}, {"host", "evil"}}, {{"content-length", "0"}, {"connection", "x"}},
-                                        {"content-length"}}}, head));
+  EXPECT_FALSE(run(wire::ModifyRequest{{{{"transfer-encoding", "chunked"}, {"host", "evil"}},
+                                        {{"content-length", "0"}, {"connection", "x"}},
+                                        {"content-length"}}},
+                   head));
   EXPECT_EQ(head.headers.get(http::HeaderId::kContentLength), "5");
   EXPECT_FALSE(head.headers.has(http::HeaderId::kTransferEncoding));
   EXPECT_FALSE(head.headers.has(http::HeaderId::kConnection));
@@ -123,7 +125,8 @@ TEST(HeaderFilter, HostMayBeAnother) {
 TEST(HeaderFilter, Response) {
   http::ResponseHead head;
   head.headers.add("server", "x");
-  std::vector<wire::Filter> filters = {wire::ModifyRequest{{{{"no", "1"}}, {}, {}}}, wire::ModifyResponse{{{{"yes", "1"}}, {}, {"server"}}}};
+  std::vector<wire::Filter> filters = {wire::ModifyRequest{{{{"no", "1"}}, {}, {}}},
+                                       wire::ModifyResponse{{{{"yes", "1"}}, {}, {"server"}}}};
   filter_response(filters, head);
   EXPECT_EQ(head.headers.get("yes"), "1");
   EXPECT_FALSE(head.headers.get("no"));
@@ -164,7 +167,8 @@ TEST(Filters, UnknownFailsClosed) {
 TEST(Filters, RunInOrder) {
   auto head = request();
   Rng rng(1);
-  std::vector<wire::Filter> filters = {wire::ModifyRequest{{{}, {{"x", "1"}}, {}}}, wire::InjectHttpFailure{500, "", {}},
+  std::vector<wire::Filter> filters = {wire::ModifyRequest{{{}, {{"x", "1"}}, {}}},
+                                       wire::InjectHttpFailure{500, "", {}},
                                        wire::ModifyRequest{{{}, {{"x", "2"}}, {}}}};
   EXPECT_TRUE(filter_request(filters, {}, head, "http", rng));
   EXPECT_EQ(head.headers.get("x"), "1");

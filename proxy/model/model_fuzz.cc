@@ -11,16 +11,19 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tulle;
   using namespace tulle::proxy;
-  static const RouteTable http = std::move(*RouteTable::compile({wire::samples::http_route()}, RouteTable::Kind::kHttp));
-  static const RouteTable grpc = std::move(*RouteTable::compile({wire::samples::grpc_route()}, RouteTable::Kind::kGrpc));
+  static const RouteTable http =
+      std::move(*RouteTable::compile({wire::samples::http_route()}, RouteTable::Kind::kHttp));
+  static const RouteTable grpc =
+      std::move(*RouteTable::compile({wire::samples::grpc_route()}, RouteTable::Kind::kGrpc));
   std::string_view text(reinterpret_cast<const char*>(data), size);
 
   // Lines: method, authority, target, then values of the headers that are read as more than text.
   http::RequestHead head;
   http::ResponseHead response;
   response.status = 503;
-  constexpr std::string_view kNames[] = {"l5d-retry-http", "l5d-retry-grpc", "l5d-retry-limit", "l5d-retry-timeout", "l5d-timeout",
-                                         "grpc-timeout",   "grpc-status",    "retry-after",     "grpc-retry-pushback-ms", "x-version"};
+  constexpr std::string_view kNames[] = {
+      "l5d-retry-http", "l5d-retry-grpc", "l5d-retry-limit", "l5d-retry-timeout",      "l5d-timeout",
+      "grpc-timeout",   "grpc-status",    "retry-after",     "grpc-retry-pushback-ms", "x-version"};
   size_t n = 0;
   for (std::string_view line : split(text, '\n')) {
     if (n == 0) head.set_method(line);

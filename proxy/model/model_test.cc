@@ -25,7 +25,9 @@ wire::Authz authz(wire::Authz::Authn authn, std::vector<std::string> ids = {}, s
 }
 using Authn = wire::Authz::Authn;
 using Verdict = Authorization::Verdict;
-Client client(std::string_view identity, Client::Tls tls = Client::Tls::kMesh) { return {IpAddr::v4(10, 0, 0, 1), tls, identity}; }
+Client client(std::string_view identity, Client::Tls tls = Client::Tls::kMesh) {
+  return {IpAddr::v4(10, 0, 0, 1), tls, identity};
+}
 
 TEST(Authorize, Networks) {
   Authorization a(authz(Authn::kUnauthenticated));
@@ -127,7 +129,8 @@ TEST(Classify, BrokenStreamsFail) {
 }
 TEST(Classify, FailedGrpcCodes) {
   for (int code = 0; code <= 17; ++code)
-    EXPECT_EQ(is_failed_grpc(code), code == 2 || code == 4 || code == 7 || code == 13 || code == 14 || code == 15) << code;
+    EXPECT_EQ(is_failed_grpc(code), code == 2 || code == 4 || code == 7 || code == 13 || code == 14 || code == 15)
+        << code;
 }
 TEST(Classify, ProfileClassesByFirstMatch) {
   using M = wire::ResponseMatch;
@@ -135,7 +138,8 @@ TEST(Classify, ProfileClassesByFirstMatch) {
   M all_4xx{M::Kind::kStatus, {}, 400, 499};
   M not_4xx{M::Kind::kNot, {all_4xx}, 0, 0};
   M both{M::Kind::kAll, {all_4xx, M{M::Kind::kNot, {not_found}, 0, 0}}, 0, 0};
-  std::vector<wire::ResponseClass> classes = {{not_found, false}, {both, true}, {M{M::Kind::kAny, {not_4xx}, 0, 0}, false}};
+  std::vector<wire::ResponseClass> classes = {
+      {not_found, false}, {both, true}, {M{M::Kind::kAny, {not_4xx}, 0, 0}, false}};
   EXPECT_EQ(profile_class(classes, 404), false);
   EXPECT_EQ(profile_class(classes, 400), true);
   EXPECT_EQ(profile_class(classes, 500), false);
@@ -219,8 +223,8 @@ TEST(RetryPolicy, HeadersAlone) {
 }
 TEST(RetryPolicy, Strip) {
   http::Headers headers;
-  for (auto name : {"l5d-retry-http", "l5d-retry-grpc", "l5d-retry-limit", "l5d-retry-timeout", "l5d-timeout", "l5d-request-timeout",
-                    "l5d-response-timeout", "x-kept"})
+  for (auto name : {"l5d-retry-http", "l5d-retry-grpc", "l5d-retry-limit", "l5d-retry-timeout", "l5d-timeout",
+                    "l5d-request-timeout", "l5d-response-timeout", "x-kept"})
     headers.add(name, "1");
   strip_l5d_request_headers(headers);
   EXPECT_EQ(headers.size(), 1u);
@@ -369,9 +373,10 @@ TEST(Errors, TableAgreesWithTheReference) {
 }
 // docs/errors.md is the same table in words.
 TEST(Errors, DocumentationAgrees) {
-  constexpr std::string_view kGrpcNames[] = {"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-                                             "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
-                                             "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE"};
+  constexpr std::string_view kGrpcNames[] = {
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE"};
   std::ifstream file(TULLE_ERRORS_MD);
   ASSERT_TRUE(file);
   std::vector<std::string> rows;
@@ -380,14 +385,16 @@ TEST(Errors, DocumentationAgrees) {
   ASSERT_EQ(rows.size(), error_table().size());
   for (size_t i = 0; i < rows.size(); ++i) {
     const ErrorRow& row = error_table()[i];
-    EXPECT_TRUE(rows[i].starts_with(cat("| `", row.name, "` | ", row.http_status ? cat(row.http_status) : "from the route", " | ",
-                                        row.grpc_status >= 0 ? kGrpcNames[row.grpc_status] : "from the route", " | ",
-                                        row.fatal ? "yes" : "no", " | ")))
+    EXPECT_TRUE(rows[i].starts_with(cat(
+        "| `", row.name, "` | ", row.http_status ? cat(row.http_status) : "from the route", " | ",
+        row.grpc_status >= 0 ? kGrpcNames[row.grpc_status] : "from the route", " | ", row.fatal ? "yes" : "no", " | ")))
         << rows[i];
   }
 }
 TEST(Errors, FromErrors) {
-  auto reason = [](Code c, Side s = Side::kPeer, Retry r = Retry::kNever) { return proxy_error(Error(c, "x", s, r)).reason; };
+  auto reason = [](Code c, Side s = Side::kPeer, Retry r = Retry::kNever) {
+    return proxy_error(Error(c, "x", s, r)).reason;
+  };
   EXPECT_EQ(reason(Code::kConnect), Reason::kConnectFailed);
   EXPECT_EQ(reason(Code::kTimeout, Side::kPeer, Retry::kSafe), Reason::kConnectTimeout);
   EXPECT_EQ(reason(Code::kTimeout), Reason::kTimeout);
@@ -412,7 +419,8 @@ TEST(Errors, HttpHead) {
   EXPECT_FALSE(head.headers.has(HeaderId::kL5dProxyError));
   EXPECT_FALSE(head.headers.has(HeaderId::kL5dProxyConnection));
   EXPECT_FALSE(head.headers.has(HeaderId::kConnection));
-  EXPECT_FALSE(error_head(ProxyError(Reason::kDenied, "x"), false, true, false).headers.has(HeaderId::kL5dProxyConnection));
+  EXPECT_FALSE(
+      error_head(ProxyError(Reason::kDenied, "x"), false, true, false).headers.has(HeaderId::kL5dProxyConnection));
 }
 TEST(Errors, GrpcHead) {
   ProxyError e(Reason::kDenied, "no é\n");

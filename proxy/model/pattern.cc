@@ -1,6 +1,5 @@
-#include "re2/re2.h"
-
 #include "proxy/model/route.h"
+#include "re2/re2.h"
 
 namespace tulle::proxy {
 
@@ -12,7 +11,8 @@ Result<Pattern> Pattern::compile(std::string_view regex) {
   re2::RE2::Options options(re2::RE2::Quiet);
   options.set_max_mem(1 << 20);
   Pattern p;
-  auto compiled = std::shared_ptr<Compiled>(new Compiled{re2::RE2(re2::StringPiece(regex.data(), regex.size()), options)});
+  auto compiled =
+      std::shared_ptr<Compiled>(new Compiled{re2::RE2(re2::StringPiece(regex.data(), regex.size()), options)});
   if (!compiled->regex.ok())
     return fail(Code::kInvalid, cat("regular expression ", quoted(regex), ": ", compiled->regex.error()), Side::kPeer);
   p.compiled_ = std::move(compiled);

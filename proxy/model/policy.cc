@@ -9,7 +9,8 @@ namespace tulle::proxy {
 namespace {
 
 std::string name_of(const wire::Metadata& m) {
-  return cat(m.kind.empty() ? "unnamed" : m.kind, ' ', m.ns, m.ns.empty() ? "" : "/", m.name, m.port ? cat(':', m.port) : "");
+  return cat(m.kind.empty() ? "unnamed" : m.kind, ' ', m.ns, m.ns.empty() ? "" : "/", m.name,
+             m.port ? cat(':', m.port) : "");
 }
 
 // Builds the table of backends, in which equal ones are one.
@@ -42,7 +43,9 @@ class Compiler {
 
   Result<StreamRoute> stream(const wire::Route& in) {
     if (in.rules.size() != 1)
-      return fail(Code::kInvalid, cat(name_of(in.metadata), " has ", in.rules.size(), " rules; a route for streams has one"), Side::kPeer);
+      return fail(Code::kInvalid,
+                  cat(name_of(in.metadata), " has ", in.rules.size(), " rules; a route for streams has one"),
+                  Side::kPeer);
     return StreamRoute{in.metadata, rule(in.rules[0], std::nullopt)};
   }
 
@@ -71,7 +74,8 @@ Result<> compile_into(const wire::OutboundPolicy& in, OutboundPolicy& out) {
   }
   TULLE_TRY(out.http1, compiler.http(in.http1, RouteTable::Kind::kHttp));
   bool grpc = in.kind == wire::OutboundPolicy::Kind::kGrpc;
-  TULLE_TRY(out.http2, compiler.http(grpc ? in.grpc : in.http2, grpc ? RouteTable::Kind::kGrpc : RouteTable::Kind::kHttp));
+  TULLE_TRY(out.http2,
+            compiler.http(grpc ? in.grpc : in.http2, grpc ? RouteTable::Kind::kGrpc : RouteTable::Kind::kHttp));
   for (const auto& r : in.tls) {
     TULLE_TRY(StreamRoute route, compiler.stream(r));
     out.tls.push_back(std::move(route));
@@ -154,7 +158,8 @@ OutboundPolicyPtr split_policy(const wire::DestinationProfile& profile, uint16_t
 
   wire::Rule rule;
   rule.backends = split;
-  wire::Route route{profile.profile != wire::Metadata() ? profile.profile : wire::Metadata::default_named("profile"), {}, {rule}};
+  wire::Route route{
+      profile.profile != wire::Metadata() ? profile.profile : wire::Metadata::default_named("profile"), {}, {rule}};
   wire::OutboundPolicy p;
   p.kind = profile.opaque ? wire::OutboundPolicy::Kind::kOpaque : wire::OutboundPolicy::Kind::kDetect;
   p.metadata = profile.parent;
@@ -173,8 +178,10 @@ std::vector<std::string> unsupported(const wire::OutboundPolicy& policy, const S
       const auto& a = *http->failure_accrual;
       bool hint = std::visit([](const auto& kind) { return kind.backoff.respect_retry_after_hint; }, a.kind);
       lines.add(true, supported.failure_accrual, policy.metadata, "failure accrual");
-      lines.add(a.min_ready_endpoints.has_value(), supported.min_ready_endpoints, policy.metadata, "min_ready_endpoints of failure accrual");
-      lines.add(hint, supported.respect_retry_after_hint, policy.metadata, "respect_retry_after_hint of failure accrual");
+      lines.add(a.min_ready_endpoints.has_value(), supported.min_ready_endpoints, policy.metadata,
+                "min_ready_endpoints of failure accrual");
+      lines.add(hint, supported.respect_retry_after_hint, policy.metadata,
+                "respect_retry_after_hint of failure accrual");
     }
     for (const auto& route : http->routes) {
       for (const auto& rule : route.rules) {

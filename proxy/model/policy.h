@@ -84,11 +84,11 @@ struct OutboundPolicy {
   Kind kind = Kind::kDetect;
   wire::Metadata parent;  // the Service, or whatever else the policy is about
   std::vector<BackendSpec> backends;
-  StreamRoute opaque;                 // kDetect, kOpaque
-  HttpRouting http1;                  // kDetect, kHttp1
-  HttpRouting http2;                  // kDetect, kHttp2; of kGrpc the gRPC routes
-  std::vector<wire::Route> tls_names; // kTls: for match_sni
-  std::vector<StreamRoute> tls;       // as tls_names
+  StreamRoute opaque;                  // kDetect, kOpaque
+  HttpRouting http1;                   // kDetect, kHttp1
+  HttpRouting http2;                   // kDetect, kHttp2; of kGrpc the gRPC routes
+  std::vector<wire::Route> tls_names;  // kTls: for match_sni
+  std::vector<StreamRoute> tls;        // as tls_names
   Duration detect_timeout = 10s;
   // Set: the control plane sent what cannot be used. HTTP is answered with kInvalidPolicy, others are closed.
   std::string invalid;
@@ -111,10 +111,10 @@ struct Supported {
   bool retries = false;
   bool timeouts = false;
   bool failure_accrual = false;
-  bool min_ready_endpoints = false;      // of failure accrual
-  bool respect_retry_after_hint = false; // of its back-off
-  bool penalty = false;                  // the penalty load estimate
-  bool profile_routes = false;           // routes, retries and timeouts of ServiceProfiles
+  bool min_ready_endpoints = false;       // of failure accrual
+  bool respect_retry_after_hint = false;  // of its back-off
+  bool penalty = false;                   // the penalty load estimate
+  bool profile_routes = false;            // routes, retries and timeouts of ServiceProfiles
 };
 // What the policy asks for that is not supported, one line each ("HTTPRoute shop/web: retries"), for the log, at most
 // 20; empty: nothing.

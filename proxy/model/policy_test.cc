@@ -42,7 +42,8 @@ TEST(Policy, EqualBackendsAreOne) {
 TEST(Policy, EmptyDistributionIsNoChoice) {
   auto p = compile_policy(samples::outbound(Kind::kHttp1));
   EXPECT_EQ(p->http1.routes[0].rules[3].choice.kind, Choice::Kind::kNone);
-  EXPECT_TRUE(std::holds_alternative<std::monostate>(p->backends[p->http1.routes[0].rules[2].choice.refs[0].backend].target));
+  EXPECT_TRUE(
+      std::holds_alternative<std::monostate>(p->backends[p->http1.routes[0].rules[2].choice.refs[0].backend].target));
 }
 
 TEST(Policy, BadOnesAreInvalidWithAReason) {
@@ -133,7 +134,8 @@ TEST(Policy, AllWeightsZeroIsNoChoiceInsteadOfAPanic) {
   EXPECT_EQ(p->invalid, "");
   EXPECT_EQ(p->http1.routes[0].rules[0].choice.kind, Choice::Kind::kNone);
   in.http1.routes[0].rules[0].backends.backends.pop_back();
-  EXPECT_EQ(compile_policy(in)->http1.routes[0].rules[0].choice.kind, Choice::Kind::kFirst) << "one is the first, whatever its weight";
+  EXPECT_EQ(compile_policy(in)->http1.routes[0].rules[0].choice.kind, Choice::Kind::kFirst)
+      << "one is the first, whatever its weight";
 }
 
 TEST(Unsupported, NamesWhatIsNotDone) {
@@ -199,7 +201,8 @@ TEST(Server, Defaults) {
   EXPECT_TRUE(allows("cluster-authenticated", {in, T::kMesh, "a.b"}));
   EXPECT_FALSE(allows("deny", {in, T::kMesh, "a.b"}));
   EXPECT_TRUE(allows("deny", {IpAddr::v4(127, 0, 0, 1), T::kNone, ""})) << "localhost";
-  for (std::string_view bad : {"", "all-", "everyone", "all-anything", "authenticated"}) EXPECT_FALSE(default_server(bad, nets, 10s, false));
+  for (std::string_view bad : {"", "all-", "everyone", "all-anything", "authenticated"})
+    EXPECT_FALSE(default_server(bad, nets, 10s, false));
 }
 
 }  // namespace

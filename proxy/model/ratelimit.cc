@@ -50,7 +50,9 @@ RateLimiter::Result RateLimiter::check(std::string_view identity, TimePoint now)
 }
 
 std::string RateLimiter::Result::text() const {
-  std::string_view kind = verdict == Verdict::kTotal ? "total" : verdict == Verdict::kOverride ? "override" : "per-identity";
+  std::string_view kind = verdict == Verdict::kTotal      ? "total"
+                          : verdict == Verdict::kOverride ? "override"
+                                                          : "per-identity";
   return cat(kind, " rate limit exceeded: ", rps, "rps");
 }
 

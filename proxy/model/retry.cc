@@ -8,8 +8,9 @@
 namespace tulle::proxy {
 namespace {
 
-constexpr std::string_view kRequestHeaders[] = {"l5d-retry-http",   "l5d-retry-grpc",      "l5d-retry-limit",     "l5d-retry-timeout",
-                                                "l5d-timeout",      "l5d-request-timeout", "l5d-response-timeout"};
+constexpr std::string_view kRequestHeaders[] = {"l5d-retry-http",      "l5d-retry-grpc", "l5d-retry-limit",
+                                                "l5d-retry-timeout",   "l5d-timeout",    "l5d-request-timeout",
+                                                "l5d-response-timeout"};
 
 // "5xx, gateway-error, 429, 500-504"; what is not one of these is left out.
 std::vector<wire::StatusRange> parse_statuses(std::string_view text) {
@@ -43,7 +44,8 @@ uint32_t parse_codes(std::string_view text) {
 
 }  // namespace
 
-std::optional<wire::Retry> retry_policy(const std::optional<wire::Retry>& route, bool headers_count, const http::Headers& headers) {
+std::optional<wire::Retry> retry_policy(const std::optional<wire::Retry>& route, bool headers_count,
+                                        const http::Headers& headers) {
   if (!headers_count) return route;
   auto http = headers.get(kRequestHeaders[0]);
   auto grpc = headers.get(kRequestHeaders[1]);

@@ -1,4 +1,5 @@
-// Whether an attempt may be made again. Pure; the budget is proxy/balance/budget.h, the back-off proxy/balance/backoff.h.
+// Whether an attempt may be made again. Pure; the budget is proxy/balance/budget.h, the back-off
+// proxy/balance/backoff.h.
 #pragma once
 
 #include <cstdint>

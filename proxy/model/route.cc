@@ -20,7 +20,9 @@ std::string_view without_slashes(std::string_view path) {
 
 // Decodes one byte of application/x-www-form-urlencoded text and drops it from `in`.
 char next_decoded(std::string_view& in) {
-  auto digit = [](char c) { return is_digit(c) ? c - '0' : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1; };
+  auto digit = [](char c) {
+    return is_digit(c) ? c - '0' : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+  };
   char c = in[0];
   if (c == '%' && in.size() >= 3 && digit(in[1]) >= 0 && digit(in[2]) >= 0) {
     c = static_cast<char>(digit(in[1]) << 4 | digit(in[2]));
@@ -51,10 +53,12 @@ struct Value {
 bool header_matches(const Value& want, const RequestView& request) {
   bool found = false;
   request.headers->for_each([&](const http::Header& h) {
-    if (!found && h.id == want.id && (h.id != http::HeaderId::kOther || h.name == want.name)) found = want.matches(h.value);
+    if (!found && h.id == want.id && (h.id != http::HeaderId::kOther || h.name == want.name))
+      found = want.matches(h.value);
   });
   // HTTP/2 has no host field of its own.
-  return found || (want.id == http::HeaderId::kHost && !request.headers->has(want.id) && want.matches(request.authority));
+  return found ||
+         (want.id == http::HeaderId::kHost && !request.headers->has(want.id) && want.matches(request.authority));
 }
 
 bool query_matches(const Value& want, std::string_view query) {
@@ -109,7 +113,8 @@ std::optional<Key> match_http(const Match& m, const RequestView& r, RuleMatch& h
         break;
       case wire::PathMatch::Kind::kPrefix: {
         std::string_view prefix = m.path->text;
-        if (!r.path.starts_with(prefix) || (!prefix.empty() && r.path.size() > prefix.size() && r.path[prefix.size()] != '/'))
+        if (!r.path.starts_with(prefix) ||
+            (!prefix.empty() && r.path.size() > prefix.size() && r.path[prefix.size()] != '/'))
           return std::nullopt;
         how.path = RuleMatch::Path::kPrefix;
         how.prefix = static_cast<uint32_t>(prefix.size());
@@ -134,13 +139,14 @@ std::optional<Key> match_rpc(const Match& m, const RequestView& r, RuleMatch& ho
   size_t slash = r.path.find('/', 1);
   std::string_view service = r.path.substr(1, slash == r.path.npos ? slash : slash - 1);
   std::string_view method = slash == r.path.npos ? std::string_view() : r.path.substr(slash + 1);
-  if (m.rpc && ((!m.rpc->service.empty() && m.rpc->service != service) || (!m.rpc->method.empty() && m.rpc->method != method)))
+  if (m.rpc &&
+      ((!m.rpc->service.empty() && m.rpc->service != service) || (!m.rpc->method.empty() && m.rpc->method != method)))
     return std::nullopt;
   if (!all_values_match(m, r)) return std::nullopt;
   how.path = m.rpc ? RuleMatch::Path::kRpc : RuleMatch::Path::kAny;
   how.prefix = 0;
-  return Key{m.rpc ? static_cast<uint32_t>(m.rpc->service.size()) : 0, m.rpc ? static_cast<uint32_t>(m.rpc->method.size()) : 0,
-             static_cast<uint32_t>(m.headers.size()), 0, 0};
+  return Key{m.rpc ? static_cast<uint32_t>(m.rpc->service.size()) : 0,
+             m.rpc ? static_cast<uint32_t>(m.rpc->method.size()) : 0, static_cast<uint32_t>(m.headers.size()), 0, 0};
 }
 
 Result<std::vector<Value>> compile_values(const std::vector<wire::ValueMatch>& in) {
@@ -198,7 +204,9 @@ bool takes_everything(const Match& m) {
 }  // namespace
 
 RequestView::RequestView(const http::RequestHead& head, std::string_view fallback_authority)
-    : authority(!head.authority.empty() ? std::string_view(head.authority) : fallback_authority), method(head.method), headers(&head.headers) {
+    : authority(!head.authority.empty() ? std::string_view(head.authority) : fallback_authority),
+      method(head.method),
+      headers(&head.headers) {
   host = host_of(authority);
   std::string_view target = head.path;
   size_t mark = target.find('?');
@@ -242,7 +250,8 @@ Result<RouteTable> RouteTable::compile_any(const std::vector<R>& routes, Kind ki
     }
     table.routes_.push_back(std::move(route));
   }
-  if (kind == Kind::kHttp && table.routes_.size() == 1 && table.routes_[0].hosts.empty() && table.routes_[0].rules.size() == 1) {
+  if (kind == Kind::kHttp && table.routes_.size() == 1 && table.routes_[0].hosts.empty() &&
+      table.routes_[0].rules.size() == 1) {
     const auto& matches = table.routes_[0].rules[0].matches;
     if (matches.size() == 1 && takes_everything(matches[0]))
       table.only_ = RuleMatch{0, 0, matches[0].path ? RuleMatch::Path::kPrefix : RuleMatch::Path::kAny, 0};
@@ -250,7 +259,9 @@ Result<RouteTable> RouteTable::compile_any(const std::vector<R>& routes, Kind ki
   return table;
 }
 
-Result<RouteTable> RouteTable::compile(const std::vector<wire::Route>& routes, Kind kind) { return compile_any(routes, kind); }
+Result<RouteTable> RouteTable::compile(const std::vector<wire::Route>& routes, Kind kind) {
+  return compile_any(routes, kind);
+}
 Result<RouteTable> RouteTable::compile(const std::vector<wire::InboundRoute>& routes, Kind kind) {
   return compile_any(routes, kind);
 }

@@ -39,9 +39,9 @@ class Pattern {
 // What a request is matched by; views of a head that must outlive it.
 struct RequestView {
   std::string_view authority;
-  std::string_view host;    // of the authority, without port; compared without case
-  std::string_view path;    // without query; "/" if the target has none
-  std::string_view query;   // without '?'
+  std::string_view host;   // of the authority, without port; compared without case
+  std::string_view path;   // without query; "/" if the target has none
+  std::string_view query;  // without '?'
   std::string_view method;
   const http::Headers* headers = nullptr;
 

@@ -175,7 +175,8 @@ TEST(HttpPrecedence, PathLength) {
   EXPECT_EQ(find(t, request("/none")), "-");
 }
 TEST(HttpPrecedence, ExactBeforeRegexAndPrefix) {
-  auto t = table({route({{path(PathKind::kPrefix, "/foo")}, {path(PathKind::kRegex, "/fo+")}, {path(PathKind::kExact, "/foo")}})});
+  auto t = table(
+      {route({{path(PathKind::kPrefix, "/foo")}, {path(PathKind::kRegex, "/fo+")}, {path(PathKind::kExact, "/foo")}})});
   EXPECT_EQ(find(t, request("/foo")), "0.2");
   EXPECT_EQ(find(t, request("/fooo")), "0.1");
   EXPECT_EQ(find(t, request("/foo/x")), "0.0");
@@ -200,11 +201,13 @@ TEST(HttpPrecedence, HeaderCountThenQueryCount) {
   EXPECT_EQ(find(t, head), "0.2");
 }
 TEST(HttpPrecedence, FirstIdenticalWins) {
-  auto t = table({route({{path(PathKind::kPrefix, "/foo")}, {path(PathKind::kPrefix, "/foo/")}}), route({{path(PathKind::kPrefix, "/foo")}})});
+  auto t = table({route({{path(PathKind::kPrefix, "/foo")}, {path(PathKind::kPrefix, "/foo/")}}),
+                  route({{path(PathKind::kPrefix, "/foo")}})});
   EXPECT_EQ(find(t, request("/foo")), "0.0");
 }
 TEST(HttpPrecedence, ARulesKeyIsItsBestMatch) {
-  auto t = table({route({{path(PathKind::kPrefix, "/foo/bar")}, {path(PathKind::kPrefix, "/"), path(PathKind::kPrefix, "/foo/bar/baz")}})});
+  auto t = table({route({{path(PathKind::kPrefix, "/foo/bar")},
+                         {path(PathKind::kPrefix, "/"), path(PathKind::kPrefix, "/foo/bar/baz")}})});
   EXPECT_EQ(find(t, request("/foo/bar/baz")), "0.1");
   EXPECT_EQ(find(t, request("/foo/bar")), "0.0");
   EXPECT_EQ(find(t, request("/")), "0.1");
@@ -232,10 +235,12 @@ TEST(RouteTable, TellsHowItMatched) {
   EXPECT_EQ(m->prefix, 4u);
 }
 TEST(RouteTable, BadPatternsNameTheirPlace) {
-  auto t = RouteTable::compile(std::vector<wire::Route>{route({{}, {path(PathKind::kRegex, "(")}})}, RouteTable::Kind::kHttp);
+  auto t = RouteTable::compile(std::vector<wire::Route>{route({{}, {path(PathKind::kRegex, "(")}})},
+                               RouteTable::Kind::kHttp);
   ASSERT_FALSE(t);
   EXPECT_EQ(t.error().reason, "route r, rule 1: regular expression \"(\": missing ): (");
-  EXPECT_FALSE(RouteTable::compile(std::vector<wire::Route>{route({{header("a", "*", true)}})}, RouteTable::Kind::kHttp));
+  EXPECT_FALSE(
+      RouteTable::compile(std::vector<wire::Route>{route({{header("a", "*", true)}})}, RouteTable::Kind::kHttp));
 }
 
 // grpc/match/tests.rs and grpc/tests.rs
@@ -267,8 +272,12 @@ TEST(GrpcPrecedence, ServiceThenMethodThenHeaders) {
   EXPECT_EQ(find(t, head), "0.2");
   head.headers.add("x-a", "1");
   EXPECT_EQ(find(t, head), "0.3");
-  EXPECT_EQ(find(table({route({{rpc("s", "m")}}), route({{rpc("s", "m")}})}, RouteTable::Kind::kGrpc), head), "0.0") << "first_identical_wins";
-  EXPECT_EQ(find(table({route({{with_header}}), route({{}}, {{wire::HostMatch::Kind::kExact, "web"}})}, RouteTable::Kind::kGrpc), head), "1.0")
+  EXPECT_EQ(find(table({route({{rpc("s", "m")}}), route({{rpc("s", "m")}})}, RouteTable::Kind::kGrpc), head), "0.0")
+      << "first_identical_wins";
+  EXPECT_EQ(find(table({route({{with_header}}), route({{}}, {{wire::HostMatch::Kind::kExact, "web"}})},
+                       RouteTable::Kind::kGrpc),
+                 head),
+            "1.0")
       << "hostname_precedence";
 }
 

@@ -22,11 +22,14 @@ ServerPolicyPtr compile_server(const wire::Server& in) {
   out->rate_limit = in.rate_limit;
   out->authorizations = compile_authzs(in.authorizations);
   out->authorizations.emplace_back(localhost_authz());
-  for (const auto& a : in.authorizations) out->audit |= a.metadata.name == "audit" && (a.metadata.is_default() || a.metadata.kind.empty());
+  for (const auto& a : in.authorizations)
+    out->audit |= a.metadata.name == "audit" && (a.metadata.is_default() || a.metadata.kind.empty());
 
   std::vector<wire::InboundRoute> routes = in.routes;
-  if (routes.empty() && in.kind != wire::Server::Kind::kOpaque && in.kind != wire::Server::Kind::kTls) routes = {default_route()};
-  auto table = RouteTable::compile(routes, in.kind == wire::Server::Kind::kGrpc ? RouteTable::Kind::kGrpc : RouteTable::Kind::kHttp);
+  if (routes.empty() && in.kind != wire::Server::Kind::kOpaque && in.kind != wire::Server::Kind::kTls)
+    routes = {default_route()};
+  auto table = RouteTable::compile(
+      routes, in.kind == wire::Server::Kind::kGrpc ? RouteTable::Kind::kGrpc : RouteTable::Kind::kHttp);
   if (!table) return invalid_server(std::move(table).error().reason);
   out->table = std::move(*table);
   for (const auto& r : routes) {
@@ -73,8 +76,7 @@ std::optional<wire::Server> default_server(std::string_view name, const std::vec
   }
   if (cluster)
     for (const auto& net : cluster_networks) a.networks.push_back({net, {}});
-  else
-    a.networks = {{*Cidr::make(IpAddr::v4(0), 0), {}}, {*Cidr::make(IpAddr::v6(0, 0), 0), {}}};
+  else a.networks = {{*Cidr::make(IpAddr::v4(0), 0), {}}, {*Cidr::make(IpAddr::v6(0, 0), 0), {}}};
   s.authorizations = {a};
   return s;
 }

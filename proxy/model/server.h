@@ -30,8 +30,8 @@ struct ServerPolicy {
   RouteTable table;
   std::vector<InboundRoute> routes;  // as RuleMatch counts them; never empty for kinds with requests
   std::optional<wire::RateLimit> rate_limit;
-  bool audit = false;    // default policy `audit`: allow, log and count what other policies would have denied
-  std::string invalid;   // set: HTTP is answered with kInvalidPolicy, others are refused
+  bool audit = false;   // default policy `audit`: allow, log and count what other policies would have denied
+  std::string invalid;  // set: HTTP is answered with kInvalidPolicy, others are refused
 };
 using ServerPolicyPtr = std::shared_ptr<const ServerPolicy>;
 
