@@ -49,7 +49,9 @@ void write_table(const Context& context, const Table& table) {
 }
 
 int report(const Error& error) {
-  write_err(cat("tulle: ", printable(error.reason), "\n"));
+  std::string text = "tulle: ";
+  for (std::string_view line : split(trim(error.reason), '\n')) append(text, printable(line), '\n');
+  write_err(text);
   switch (error.code) {
     case Code::kInvalid: return kExitUsage;
     case Code::kUnavailable: return kExitNoMesh;

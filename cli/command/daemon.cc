@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "cli/pod/process.h"
 #include "libs/base/fd.h"
@@ -69,6 +70,7 @@ std::optional<ProcessId> read_pid_file(const std::string& path) {
 }
 
 Result<ProcessId> start_daemon(const DaemonSpec& spec) {
+  ::rename(spec.log_path.c_str(), cat(spec.log_path, ".old").c_str());
   Fd log(::open(spec.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log) return fail(sys_error(spec.log_path, errno));
   int ends[2];

@@ -33,7 +33,7 @@ std::optional<ProcessId> read_pid_file(const std::string& path);
 
 struct DaemonSpec {
   std::vector<std::string> command;  // command[0]: full path
-  std::string log_path;              // standard output and error, appended to
+  std::string log_path;              // standard output and error; one that is there becomes LOG.old
   bool detached = true;              // a session of its own; else it gets SIGTERM when this process ends
 };
 // Starts it. Error: it could not be executed.

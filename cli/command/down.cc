@@ -17,7 +17,7 @@ static Result<int> down(const std::string& mesh_name, bool purge) {
     TULLE_TRY_VOID(make_private_folder(mesh.runtime));  // it is ours, or nothing is touched
     ended = end_mesh(mesh);
   }
-  if (purge) std::filesystem::remove_all(mesh.state, ec);
+  if (purge) purge_mesh(mesh);
   write_out(cat("Mesh ", mesh.name, ended ? " is down" : " was not up",
                 purge ? "; its keys and addresses are gone.\n" : ".\n"));
   return kExitOk;

@@ -40,19 +40,28 @@ int end_programs(const MeshPaths& mesh) {
   return ended;
 }
 
+// The folder of all meshes, when this was the last.
+static void remove_parent(const std::string& path) { ::rmdir(std::filesystem::path(path).parent_path().c_str()); }
+
 void abandon_mesh(const MeshPaths& mesh) {
   end_programs(mesh);
   for (std::string_view name : {"lock", "prometheus.yml", "prometheus.url"}) ::unlink(mesh.in_runtime(name).c_str());
   ::rmdir(mesh.runtime.c_str());  // where nothing is left
+  remove_parent(mesh.runtime);
 }
 
 int end_mesh(const MeshPaths& mesh) {
   int ended = end_programs(mesh);
   std::error_code ec;
   std::filesystem::remove_all(mesh.runtime, ec);
-  // The folder of all meshes, when this was the last.
-  ::rmdir(std::filesystem::path(mesh.runtime).parent_path().c_str());
+  remove_parent(mesh.runtime);
   return ended;
+}
+
+void purge_mesh(const MeshPaths& mesh) {
+  std::error_code ec;
+  std::filesystem::remove_all(mesh.state, ec);
+  remove_parent(mesh.state);
 }
 
 const char* example_manifest() {

@@ -21,6 +21,9 @@ void abandon_mesh(const MeshPaths& mesh);
 // The same, and removes the runtime folder.
 int end_mesh(const MeshPaths& mesh);
 
+// Removes the state folder.
+void purge_mesh(const MeshPaths& mesh);
+
 // The text of DIR/example.yaml: all of it commented out.
 const char* example_manifest();
 
