@@ -51,6 +51,8 @@ class Feed final : public Watcher {
 };
 
 std::unexpected<Status> refuse(const Error& e) { return std::unexpected(grpc::to_status(e)); }
+// A message that cannot be read, whatever is wrong with it.
+Status bad_request(const Error& e) { return {StatusCode::kInvalidArgument, e.reason}; }
 
 template <class T>
 Outcome<std::string> encoded(const Result<T>& value) {
@@ -61,7 +63,7 @@ Outcome<std::string> encoded(const Result<T>& value) {
 // A topic for a Destination.Get: a Service, not an address.
 Outcome<ServiceTarget> service_target(Bytes message, const MeshConfig& mesh) {
   auto request = wire::decode_get_destination(message);
-  if (!request) return refuse(request.error());
+  if (!request) return std::unexpected(bad_request(request.error()));
   auto target = parse_target(request->path, mesh.cluster_domain);
   if (!target) return refuse(target.error());
   if (auto* service = std::get_if<ServiceTarget>(&*target)) return std::move(*service);
@@ -166,7 +168,7 @@ rt::Task<Status> Rpc::get_profile(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto request = wire::decode_get_destination(*bytes);
-  if (!request) co_return grpc::to_status(request.error());
+  if (!request) co_return bad_request(request.error());
   auto target = parse_target(request->path, plane_.mesh().cluster_domain);
   if (!target) co_return grpc::to_status(target.error());
   co_return co_await watch(call, latest([target = std::move(*target)](const Snapshot& s) { return encoded(profile(s, target)); }));
@@ -178,7 +180,7 @@ rt::Task<Status> Rpc::outbound_get(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_traffic_spec(*bytes);
-  if (!spec) co_return grpc::to_status(spec.error());
+  if (!spec) co_return bad_request(spec.error());
   co_return co_await once(call, [spec = std::move(*spec)](const Snapshot& s) { return encoded(outbound_policy(s, spec)); });
 }
 
@@ -186,7 +188,7 @@ rt::Task<Status> Rpc::outbound_watch(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_traffic_spec(*bytes);
-  if (!spec) co_return grpc::to_status(spec.error());
+  if (!spec) co_return bad_request(spec.error());
   co_return co_await watch(call, latest([spec = std::move(*spec)](const Snapshot& s) { return encoded(outbound_policy(s, spec)); }));
 }
 
@@ -194,7 +196,7 @@ rt::Task<Status> Rpc::inbound_get(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_port_spec(*bytes);
-  if (!spec) co_return grpc::to_status(spec.error());
+  if (!spec) co_return bad_request(spec.error());
   co_return co_await once(call, [spec = std::move(*spec)](const Snapshot& s) { return encoded(inbound_policy(s, spec)); });
 }
 
@@ -202,7 +204,7 @@ rt::Task<Status> Rpc::inbound_watch(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_port_spec(*bytes);
-  if (!spec) co_return grpc::to_status(spec.error());
+  if (!spec) co_return bad_request(spec.error());
   co_return co_await watch(call, latest([spec = std::move(*spec)](const Snapshot& s) { return encoded(inbound_policy(s, spec)); }));
 }
 
@@ -212,7 +214,7 @@ rt::Task<Status> Rpc::certify(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto request = wire::decode_certify_request(*bytes);
-  if (!request) co_return grpc::to_status(request.error());
+  if (!request) co_return bad_request(request.error());
   auto response = control::certify(plane_.authorities(), plane_.mesh(), plane_.options().certify, *request,
                                    std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()));
   if (!response) {
@@ -241,7 +243,7 @@ rt::Task<Status> Rpc::names(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto request = wire::decode_watch_names_request(*bytes);
-  if (!request) co_return grpc::to_status(request.error());
+  if (!request) co_return bad_request(request.error());
   std::string ns = workload_namespace(request->workload);
   if (names_.size() > 1000) names_.clear();
   co_return co_await watch(call, latest([this, ns](const Snapshot& s) -> Outcome<std::string> { return names_message(s, ns); }));
@@ -250,7 +252,7 @@ rt::Task<Status> Rpc::names(grpc::ServerCall& call) {
 rt::Task<Status> Rpc::trust_bundle(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
-  if (auto request = wire::decode_watch_trust_bundle_request(*bytes); !request) co_return grpc::to_status(request.error());
+  if (auto request = wire::decode_watch_trust_bundle_request(*bytes); !request) co_return bad_request(request.error());
   co_return co_await watch(call, latest([this](const Snapshot&) -> Outcome<std::string> {
     return wire::encode(wire::TrustBundle{plane_.authorities().roots.to_pem(), {}});
   }));
@@ -299,7 +301,7 @@ rt::Task<Status> Rpc::check_digests(grpc::ServerCall& call) {
   auto bytes = co_await call.read_one();
   if (!bytes) co_return std::move(bytes).error();
   auto request = wire::decode_check_digests_request(*bytes);
-  if (!request) co_return grpc::to_status(request.error());
+  if (!request) co_return bad_request(request.error());
   co_await settling_.wait();
   wire::CheckDigestsResponse response;
   Snapshot snapshot = plane_.index().snapshot();
