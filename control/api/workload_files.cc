@@ -27,11 +27,11 @@ std::string WorkloadFiles::path(const Ref& w, std::string_view suffix) const {
 Result<> WorkloadFiles::write(const Ref& w, int64_t pid, std::string_view token) {
   TULLE_TRY_VOID(make_private_dir(folder_));
   TULLE_TRY_VOID(write_token(w, token));
-  return write_file_atomic(path(w, kRunning), cat(pid, "\n"), 0600);
+  return write_file_atomic(path(w, kRunning), cat(pid, "\n"), 0600, false);
 }
 
 Result<> WorkloadFiles::write_token(const Ref& w, std::string_view token) {
-  return write_file_atomic(token_path(w), token, 0600);
+  return write_file_atomic(token_path(w), token, 0600, false);
 }
 
 void WorkloadFiles::remove(const Ref& w) {

@@ -1,5 +1,6 @@
 // tulle-control: the control plane of a mesh.
 #include <CLI/CLI.hpp>
+#include <cstdio>
 
 #include "control/app/options.h"
 
@@ -23,6 +24,13 @@ int main(int argc, char** argv) {
   app.add_option("--identity-skew", o.identity_skew, "how far clocks may differ")->capture_default_str();
   app.add_option("--log,--log-level", o.log, "trace, debug, info, warn, error or off")->capture_default_str();
   app.add_option("--log-format", o.log_format, "plain or json")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    std::fprintf(stderr, "tulle-control: %s\n", e.what());
+    return 64;
+  }
   return tulle::control::run_control(o);
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <set>
 
 #include "control/app/options.h"
 #include "control/app/publisher.h"
@@ -112,11 +113,12 @@ Result<> run(const ControlOptions& options) {
     metrics.refresh(publisher.count());
     return registry.render();
   });
+  std::set<std::string> problems;
   std::unique_ptr<FolderWatch> folder;
   if (!options.manifests.empty()) {
     auto opened = FolderWatch::open(reactor, options.manifests, plane->folder(), [&](std::vector<Event> events) {
       plane->apply(events, time_of(reactor).unix_seconds());
-      log_problems(plane->folder());
+      log_problems(plane->folder(), problems);
     });
     if (!opened) return fail(std::move(opened).error().with("--manifests"));
     folder = std::move(*opened);

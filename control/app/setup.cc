@@ -110,11 +110,14 @@ void remove_mesh_file(const ControlOptions& o) {
   unlink(o.socket.c_str());
 }
 
-void log_problems(const Folder& folder) {
+void log_problems(const Folder& folder, std::set<std::string>& known) {
+  std::set<std::string> now;
   for (const Problem& p : folder.problems()) {
-    if (p.is_error()) log_error(p.to_string());
-    else log_warn(p.to_string());
+    std::string text = p.to_string();
+    if (!known.contains(text)) p.is_error() ? log_error(text) : log_warn(text);
+    now.insert(std::move(text));
   }
+  known = std::move(now);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "control/api/api.h"
@@ -33,8 +34,8 @@ void save_addresses(const ControlOptions& options, Plane& plane);
 Result<> write_mesh_file(const ControlOptions& options, Api& api);
 void remove_mesh_file(const ControlOptions& options);
 
-// Logs what is wrong with the manifests now.
-void log_problems(const Folder& folder);
+// Logs what is wrong with the manifests and was not so before. `known`: what was; kept up to date.
+void log_problems(const Folder& folder, std::set<std::string>& known);
 
 // Gauges of what there is; refreshed before they are shown.
 class PlaneMetrics {

@@ -54,7 +54,7 @@ Result<std::string> read_file(const std::string& path, size_t max) {
   }
 }
 
-Result<> write_file_atomic(const std::string& path, Bytes contents, mode_t mode) {
+Result<> write_file_atomic(const std::string& path, Bytes contents, mode_t mode, bool durable) {
   std::string temporary = cat(path, ".", getpid(), ".new");
   unlink(temporary.c_str());
   Fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
@@ -64,8 +64,9 @@ Result<> write_file_atomic(const std::string& path, Bytes contents, mode_t mode)
     return fail(std::move(e));
   };
   if (auto written = write_all(fd.get(), contents, temporary); !written) return give_up(written.error());
-  if (fchmod(fd.get(), mode) != 0 || fsync(fd.get()) != 0) return give_up(file_error(temporary, errno));
+  if (fchmod(fd.get(), mode) != 0 || (durable && fsync(fd.get()) != 0)) return give_up(file_error(temporary, errno));
   if (rename(temporary.c_str(), path.c_str()) != 0) return give_up(file_error(path, errno));
+  if (!durable) return {};
   std::string folder = folder_of(path);
   Fd dir(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir || fsync(dir.get()) != 0) return fail(file_error(folder, errno));

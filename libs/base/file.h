@@ -14,8 +14,9 @@ namespace tulle {
 Result<std::string> read_file(const std::string& path, size_t max);
 
 // Replaces the file as a whole: a reader, or a start after a crash, sees the old contents or the new (a temporary file
-// beside it, fsync, rename, fsync of the folder). Error: kIo; the old file is then untouched.
-Result<> write_file_atomic(const std::string& path, Bytes contents, mode_t mode);
+// beside it, fsync, rename, fsync of the folder). Not `durable`: without fsync, for what a crash of the machine makes
+// worthless anyway. Error: kIo; the old file is then untouched.
+Result<> write_file_atomic(const std::string& path, Bytes contents, mode_t mode, bool durable = true);
 
 // Makes the folder, and those above it, if it is not there. One that is there must belong to this user and is given
 // `mode`. Error: kIo.

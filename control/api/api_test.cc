@@ -1,0 +1,184 @@
+#include "control/api/api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "control/api/query.h"
+#include "control/identity/token.h"
+#include "libs/base/file.h"
+
+namespace tulle::control {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+struct ApiTest : testing::Test {
+  std::string folder;
+  std::unique_ptr<Plane> plane;
+  std::unique_ptr<WorkloadFiles> files;
+  std::unique_ptr<Api> api;
+  ApiTime time{TimePoint(100s), WallTime(1'800'000'000s)};
+
+  void SetUp() override {
+    char name[] = "/tmp/tulle-api-XXXXXX";
+    folder = mkdtemp(name);
+    start();
+  }
+  void start() {
+    auto authorities = open_authorities(folder, "cluster.local", time.wall);
+    Plane::Options options;
+    options.rng = Rng(1);
+    plane = *Plane::make(std::move(options), std::move(*authorities));
+    files = std::make_unique<WorkloadFiles>(folder + "/workloads");
+    api = std::make_unique<Api>(Api::Options{"test", *SocketAddr::parse("127.0.0.1:7"), *SocketAddr::parse("127.0.0.1:8"), "0"}, *plane, *files);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+
+  std::pair<int, Json> ask(std::string method, std::string path, std::string body = "") {
+    ApiAnswer a = api->handle({std::move(method), std::move(path), std::move(body)}, time);
+    return {a.status, Json::parse(a.body)};
+  }
+  Json ok(std::string method, std::string path, std::string body = "") {
+    auto [status, json] = ask(method, path, body);
+    EXPECT_EQ(status, 200) << json;
+    return json;
+  }
+  std::string error(int wanted, std::string method, std::string path, std::string body = "") {
+    auto [status, json] = ask(method, path, body);
+    EXPECT_EQ(status, wanted) << json;
+    return json.value("error", "");
+  }
+  Json add(std::string name, std::string more = "") {
+    return ok("POST", "/v1/workloads", cat(R"({"name":")", name, R"(","namespace":"shop","service":"api","service_account":"sa","ports":[{"name":"http","port":8080}],"pid":)",
+                                           getpid(), more, "}"));
+  }
+};
+
+TEST_F(ApiTest, AWorkloadFromBeginToEnd) {
+  Json w = add("api-1");
+  EXPECT_EQ(w["name"], "api-1");
+  EXPECT_EQ(w["identity"], "sa.shop.serviceaccount.identity.linkerd.cluster.local");
+  EXPECT_EQ(w["ports"][0]["served"], 8080);
+  EXPECT_EQ(w["env"]["LINKERD2_PROXY_POLICY_WORKLOAD"], R"({"ns":"shop","pod":"api-1"})");
+  EXPECT_EQ(w["env"]["LINKERD2_PROXY_DESTINATION_SVC_ADDR"], "127.0.0.1:7");
+  EXPECT_EQ(w["env"]["LINKERD2_PROXY_INBOUND_PORTS"], "8080");
+  EXPECT_TRUE(w["warnings"].empty());
+  // The token that its proxy will show is its own.
+  std::string token = *read_file(w["token_path"], 10'000);
+  EXPECT_EQ(Json(token), w["token"]);
+  EXPECT_EQ(check_token(plane->authorities().token_key, token, time.wall)->workload, "api-1");
+
+  std::string id = w["id"];
+  EXPECT_EQ(*Api::hold_id({"GET", cat("/v1/workloads/", id, "/hold"), ""}), id);
+  EXPECT_EQ(api->hold(id).status, 200);
+  EXPECT_EQ(api->hold(id).status, 409);
+  EXPECT_EQ(api->hold("nix").status, 404);
+  constexpr const char* kEndpoints = "/v1/endpoints?target=api.shop.svc.cluster.local%3A80";
+  EXPECT_TRUE(ok("GET", kEndpoints)["endpoints"].empty());
+  ApiAnswer ready = api->handle({"POST", cat("/v1/workloads/", id, "/ready"), R"({"ready":true})"}, time);
+  EXPECT_EQ(ready.status, 200);
+  EXPECT_TRUE(ready.when_published);
+  Json endpoint = ok("GET", kEndpoints)["endpoints"][0];
+  EXPECT_EQ(endpoint["pod"], "api-1");
+  EXPECT_EQ(endpoint["ip"], w["address"]);
+  EXPECT_EQ(endpoint["service"], "api");
+
+  Json pod = ok("GET", "/v1/resources/pods?name=api-1")["items"][0];
+  EXPECT_EQ(pod["status"]["podIP"], w["address"]);
+  EXPECT_EQ(pod["status"]["conditions"][0]["status"], "True");
+  EXPECT_EQ(pod["metadata"]["labels"]["linkerd.io/control-plane-ns"], "linkerd");
+  EXPECT_EQ(pod["metadata"]["annotations"]["tulle.dev/service"], "api");
+  EXPECT_TRUE(ok("GET", "/v1/resources/pods?namespace=other")["items"].empty());
+  EXPECT_EQ(ok("GET", "/v1/resources/services")["items"][0]["metadata"]["annotations"]["tulle.dev/implied"], "true");
+  EXPECT_EQ(ok("GET", "/v1/prometheus-targets")[0]["targets"][0], Json(cat(w["address"].get<std::string>(), ":4191")));
+  EXPECT_EQ(ok("GET", "/v1/policy?target=pod/shop/api-1:8080")["protocol"], "detect");
+  EXPECT_EQ(ok("GET", "/v1/policy?target=svc/shop/api:80")["protocol"], "detect");
+  EXPECT_EQ(ok("GET", "/v1/names?namespace=shop")["names"].size(), 1u);
+  EXPECT_EQ(ok("GET", "/v1/mesh")["workloads"], 1);
+
+  ok("DELETE", cat("/v1/workloads/", id));
+  EXPECT_FALSE(read_file(w["token_path"], 10'000));
+  EXPECT_TRUE(ok("GET", "/v1/resources/pods")["items"].empty());
+  api->end(id, time);
+}
+
+TEST_F(ApiTest, MustBeHeldWithinTenSeconds) {
+  add("api-1");
+  time.now += 9s;
+  api->tidy(time);
+  EXPECT_EQ(plane->workloads().size(), 1u);
+  time.now += 1s;
+  api->tidy(time);
+  EXPECT_EQ(plane->workloads().size(), 0u);
+}
+
+TEST_F(ApiTest, TokensAreWrittenAnewBeforeTheyEnd) {
+  Json w = add("api-1");
+  api->hold(w["id"].get<std::string>());
+  api->tidy(time);
+  time.wall += 8h;
+  api->tidy(time);
+  std::string token = *read_file(w["token_path"], 10'000);
+  EXPECT_NE(Json(token), w["token"]);
+  EXPECT_TRUE(check_token(plane->authorities().token_key, token, time.wall + 20h));
+}
+
+TEST_F(ApiTest, ARestartFindsWhoRan) {
+  Json w = add("api-1");
+  add("api-2", R"(,"pid":999999999)");  // the later key wins: this process does not live
+  start();
+  auto expected = files->survivors();
+  ASSERT_EQ(expected.size(), 1u);
+  EXPECT_EQ(expected[0].to_string(), "shop/api-1");
+  EXPECT_EQ(api->missing(expected), 1u);
+  Json again = add("api-1", cat(R"(,"ready":true,"address":")", w["address"].get<std::string>(), "\""));
+  EXPECT_EQ(again["address"], w["address"]);
+  EXPECT_EQ(again["env"], w["env"]);
+  EXPECT_EQ(api->missing(expected), 0u);
+}
+
+TEST_F(ApiTest, RefusedAddressesAreNotOfferedAgain) {
+  Json first = add("a");
+  ok("DELETE", cat("/v1/workloads/", first["id"].get<std::string>()));
+  start();
+  Json second = add("a", cat(R"(,"refused_addresses":[")", first["address"].get<std::string>(), "\"]"));
+  EXPECT_NE(second["address"], first["address"]);
+}
+
+TEST_F(ApiTest, WarnsOfWhatWillNotWork) {
+  auto events = plane->folder().update("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: api, namespace: shop}\n"
+                                                 "spec: {selector: {tier: x}, ports: [{port: 80, targetPort: web}]}\n");
+  plane->apply(events, 1);
+  Json w = add("api-1");
+  ASSERT_EQ(w["warnings"].size(), 2u);
+  EXPECT_THAT(w["warnings"][0].get<std::string>(), HasSubstr("selects tier=x"));
+  EXPECT_THAT(w["warnings"][1].get<std::string>(), HasSubstr("to port web"));
+}
+
+TEST_F(ApiTest, SaysWhatIsWrong) {
+  EXPECT_THAT(error(400, "POST", "/v1/workloads", "{"), HasSubstr("not a JSON object"));
+  EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"name":1})"), HasSubstr("name: found 1; accepted: text"));
+  EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"ports":[{"port":70000}]})"), HasSubstr("ports.port: found 70000"));
+  EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"labels":{"a":1}})"), HasSubstr("labels.a"));
+  EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"address":"x"})"), HasSubstr("address"));
+  EXPECT_THAT(error(404, "POST", "/v1/workloads/nix/ready", R"({"ready":true})"), HasSubstr("no workload"));
+  EXPECT_THAT(error(405, "GET", "/v1/workloads/nix/ready"), HasSubstr("POST"));
+  EXPECT_THAT(error(404, "GET", "/v1/resources/gateways"), HasSubstr("accepted: namespaces"));
+  EXPECT_THAT(error(400, "GET", "/v1/endpoints"), HasSubstr("target: missing"));
+  EXPECT_THAT(error(400, "GET", "/v1/endpoints?target=%zz"), HasSubstr("target: missing"));
+  EXPECT_THAT(error(404, "GET", "/v1/endpoints?target=nix.shop.svc.cluster.local:80"), HasSubstr("no such service"));
+  EXPECT_THAT(error(400, "GET", "/v1/policy?target=svc/shop"), HasSubstr("accepted: svc/NAMESPACE/NAME:PORT"));
+  EXPECT_THAT(error(404, "GET", "/nix"), HasSubstr("no"));
+  add("api-1");
+  api->hold(plane->workloads().find(Ref{"shop", "api-1"})->id);
+  EXPECT_THAT(error(409, "POST", "/v1/workloads", R"({"name":"api-1","namespace":"shop"})"), HasSubstr("is running"));
+}
+
+}  // namespace
+}  // namespace tulle::control
