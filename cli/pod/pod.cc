@@ -59,7 +59,7 @@ std::optional<PodEvent> event_of(Result<InitMessage> message) {
 }
 
 // Runs in the proxy's new process.
-[[noreturn]] void exec_proxy(const ProxySpec& spec, int user_ns, int net_ns, pid_t parent) {
+[[noreturn]] void exec_proxy(const ProxySpec& spec, int user_ns, int net_ns, int drained, pid_t parent) {
   auto die = [&](const char* what) {
     dprintf(spec.output, "tulle: proxy: %s: %s\n", what, std::strerror(errno));
     _exit(126);
@@ -76,21 +76,24 @@ std::optional<PodEvent> event_of(Result<InitMessage> message) {
     files.rlim_cur = files.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
-  // Descriptors: 0 nothing, 1 and 2 the output, 3 the network namespace; no other.
+  // Descriptors: 0 nothing, 1 and 2 the output, 3 the network namespace, 4 to say that it is drained; no other.
   int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   int high = ::fcntl(net_ns, F_DUPFD_CLOEXEC, 10);
   int output = ::fcntl(spec.output, F_DUPFD_CLOEXEC, 10);
-  if (null < 0 || high < 0 || output < 0) die("descriptors");
+  int high_drained = ::fcntl(drained, F_DUPFD_CLOEXEC, 10);
+  if (null < 0 || high < 0 || output < 0 || high_drained < 0) die("descriptors");
   ::dup2(null, 0);
   ::dup2(output, 1);
   ::dup2(output, 2);
   ::dup2(high, 3);
-  ::close_range(4, ~0u, 0);
+  ::dup2(high_drained, 4);
+  ::close_range(5, ~0u, 0);
 
   std::vector<std::string> arguments{spec.program};
   arguments.insert(arguments.end(), spec.arguments.begin(), spec.arguments.end());
   std::vector<std::string> environment = spec.environment;
   environment.push_back("TULLE_PROXY_POD_NETNS_FD=3");
+  environment.push_back("TULLE_PROXY_POD_DRAINED_FD=4");
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -165,6 +168,7 @@ void Pod::swap(Pod& o) noexcept {
   std::swap(user_ns_, o.user_ns_);
   std::swap(net_ns_, o.net_ns_);
   std::swap(proxy_fd_, o.proxy_fd_);
+  std::swap(drained_, o.drained_);
   std::swap(host_listeners_, o.host_listeners_);
   std::swap(warnings_, o.warnings_);
 }
@@ -186,10 +190,14 @@ Pod::~Pod() {
 
 Result<> Pod::start_proxy(const ProxySpec& spec) {
   if (proxy_pid_ > 0 && !reap_proxy()) return fail(Code::kInvalid, "the pod's proxy runs already");
+  int pipe[2];
+  if (::pipe2(pipe, O_CLOEXEC) != 0) return fail(sys_error("pipe", errno));
+  drained_ = Fd(pipe[0]);
+  Fd theirs(pipe[1]);
   pid_t parent = ::getpid();
   pid_t pid = ::fork();
   if (pid < 0) return fail(sys_error("fork", errno));
-  if (pid == 0) exec_proxy(spec, user_ns_.get(), net_ns_.get(), parent);
+  if (pid == 0) exec_proxy(spec, user_ns_.get(), net_ns_.get(), theirs.get(), parent);
   proxy_pid_ = pid;
   proxy_fd_ = Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));  // close-on-exec by nature
   if (!proxy_fd_) return fail(sys_error("pidfd_open", errno));

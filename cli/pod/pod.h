@@ -6,6 +6,7 @@
 //   └─ init ── application     network N, mounts, PIDs of the pod
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <optional>
@@ -29,10 +30,11 @@ struct PodSpec {
 };
 
 struct ProxySpec {
-  std::string program;                   // full path
-  std::vector<std::string> arguments;    // without the program's name
-  std::vector<std::string> environment;  // complete: "NAME=value"; TULLE_PROXY_POD_NETNS_FD is added
-  int output = 2;                        // descriptor for its standard output and error
+  std::string program;                 // full path
+  std::vector<std::string> arguments;  // without the program's name
+  // Complete: "NAME=value"; TULLE_PROXY_POD_NETNS_FD and TULLE_PROXY_POD_DRAINED_FD are added.
+  std::vector<std::string> environment;
+  int output = 2;  // descriptor for its standard output and error
 };
 
 // "nameserver 127.0.0.1", the search domains of Kubernetes for `ns`, ndots:5.
@@ -99,6 +101,9 @@ class Pod {
   std::vector<Fd> take_host_listeners() { return std::move(host_listeners_); }
   // Readable when the proxy has ended; -1 when none was started.
   int proxy_fd() const { return proxy_fd_.get(); }
+  // Asks the proxy to finish what comes in; what goes out is served on. drained_fd() is readable when it has.
+  void drain_proxy() { signal_proxy(SIGUSR1); }
+  int drained_fd() const { return drained_.get(); }
   // The proxy's wait status when it has ended.
   std::optional<int> reap_proxy();
 
@@ -119,6 +124,7 @@ class Pod {
   Fd user_ns_;
   Fd net_ns_;
   Fd proxy_fd_;
+  Fd drained_;
   std::vector<Fd> host_listeners_;
   std::vector<SetupError> warnings_;
 };

@@ -46,6 +46,11 @@ uint16_t port_free_at(const IpAddr& ip) {
   return at ? at->port : 0;
 }
 
+rt::Task<bool> wait_for(FdWatch& watch) {
+  co_await watch.readable();
+  co_return true;
+}
+
 }  // namespace
 
 std::vector<int> session_signals() { return {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH}; }
@@ -343,13 +348,12 @@ rt::Task<void> Session::withdraw(TimePoint deadline) {
   while (published_ && registered_ && !stop_now_ && reactor_.now() < deadline) co_await changed_.wait_until(deadline);
 }
 
-// Asks the proxy to finish what comes in; it answers when nothing does any more.
+// Waits until nothing comes in any more, or the proxy has ended.
 rt::Task<void> Session::drain(TimePoint deadline) {
   if (options_.ports.empty() || !proxy_running_ || stop_now_) co_return;
-  SocketAddr admin(registration_->address, 4191);
-  auto answer = co_await http_call(reactor_, tcp_connector(reactor_, admin, 1s), "POST", "/drain", "", deadline);
-  // A proxy that cannot say (Linkerd's): a moment for what is on its way.
-  if (answer && answer->status != 200) co_await rt::sleep_for(reactor_, std::min<Duration>(1s, options_.grace / 4));
+  FdWatch drained(reactor_, pod_.drained_fd());
+  pod_.drain_proxy();
+  (void)co_await rt::until(reactor_, deadline, wait_for(drained));
 }
 
 rt::Task<void> Session::stop_gently() {

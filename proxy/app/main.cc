@@ -37,35 +37,41 @@ int failed(std::string_view what, const Error& e) {
   return kExitFailed;
 }
 
-// SIGTERM and SIGINT as events: the first starts the drain, the second ends at once.
+// Signals as events. SIGTERM and SIGINT: the first starts the drain, the second ends at once. SIGUSR1, from `tulle run`:
+// what comes in is drained.
 class Signals final : private rt::FdHandler {
  public:
-  Signals(rt::Reactor& reactor, std::function<void(int times)> on_signal) : reactor_(reactor), on_signal_(std::move(on_signal)) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
+  Signals(rt::Reactor& reactor, std::function<void(int times)> on_signal, std::function<void()> on_drain_inbound)
+      : reactor_(reactor), on_signal_(std::move(on_signal)), on_drain_inbound_(std::move(on_drain_inbound)) {
+    sigset_t set = signals();
     fd_ = Fd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
     TULLE_CHECK(fd_ && reactor_.watch(fd_.get(), *this));
   }
   ~Signals() { reactor_.forget(fd_.get(), *this); }
   // Before any thread starts: signals are taken by this object alone.
   static void block() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
+    sigset_t set = signals();
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     signal(SIGPIPE, SIG_IGN);
   }
 
  private:
+  static sigset_t signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int number : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set, number);
+    return set;
+  }
   void on_ready(uint32_t) override {
     signalfd_siginfo info;
-    while (read(fd_.get(), &info, sizeof info) == sizeof info) on_signal_(++times_);
+    while (read(fd_.get(), &info, sizeof info) == sizeof info) {
+      if (info.ssi_signo == SIGUSR1) on_drain_inbound_();
+      else on_signal_(++times_);
+    }
   }
   rt::Reactor& reactor_;
   std::function<void(int)> on_signal_;
+  std::function<void()> on_drain_inbound_;
   Fd fd_;
   int times_ = 0;
 };
@@ -203,10 +209,23 @@ int run(const Config& config) {
       });
     grace.emplace(control, Grace::run_out(control, config.shutdown_grace));
   };
-  Signals signals(control, [&](int times) {
-    if (times == 1) stop();
-    else control.stop();
-  });
+  Fd drained_fd(config.pod ? config.pod->drained_fd : -1);
+  size_t draining_inbound = workers.size();
+  auto drain_inbound = [&] {
+    for (auto& w : workers)
+      w->drain_inbound([&] {
+        control.post([&] {
+          if (--draining_inbound == 0) drained_fd.reset();
+        });
+      });
+  };
+  Signals signals(
+      control,
+      [&](int times) {
+        if (times == 1) stop();
+        else control.stop();
+      },
+      drain_inbound);
   log_info("started", {{"identity", config.identity.name.name()}, {"admin", (*admin)->local().to_string()}, {"workers", workers.size()}});
   control.run();
   for (auto& w : workers) w->join();

@@ -7,7 +7,8 @@ namespace tulle::proxy {
 WorkerThread::WorkerThread(const Config& config, observe::Registry& registry, net::PodNetns* pod, TargetHub& targets,
                            EndpointHub& endpoints, PortHub& ports)
     : config_(config), worker_(reactor_, config, registry.add_shard(), pod, targets, endpoints, ports), outbound_(worker_),
-      inbound_(worker_), connections_(reactor_) {}
+      inbound_(worker_), connections_(reactor_),
+      inbound_connections_(reactor_) {}
 
 Result<> WorkerThread::bind() {
   constexpr int kBacklog = 1024;
@@ -44,9 +45,11 @@ void WorkerThread::join() {
   reactor_.stop();
   if (thread_.joinable()) thread_.join();
   draining_.reset();
+  inbound_draining_.reset();
   accepting_.reset();
   sweeping_.reset();
   connections_.cancel();
+  inbound_connections_.cancel();
 }
 
 void WorkerThread::set_identity(std::shared_ptr<const tls::Context> context) {
@@ -72,7 +75,7 @@ rt::Task<void> WorkerThread::accept_inbound(net::Listener& listener) {
   for (;;) {
     auto accepted = co_await listener.accept();
     if (!accepted) co_return log_error("inbound listener failed", {{"error", accepted.error().reason}});
-    connections_.spawn(inbound::serve_connection(inbound_, std::move(*accepted)));
+    inbound_connections_.spawn(inbound::serve_connection(inbound_, std::move(*accepted)));
   }
 }
 
@@ -94,12 +97,27 @@ void WorkerThread::drain(std::function<void()> drained) {
     outbound_listeners_.clear();
     inbound_listeners_.clear();
     worker_.drain.start();
+    if (!worker_.inbound_drain.started()) worker_.inbound_drain.start();
     draining_ = std::make_unique<rt::Running>(reactor_, wait_drained(drained));
   });
 }
 
 rt::Task<void> WorkerThread::wait_drained(std::function<void()> drained) {
+  co_await inbound_connections_.join();
   co_await connections_.join();
+  drained();
+}
+
+void WorkerThread::drain_inbound(std::function<void()> drained) {
+  reactor_.post([this, drained = std::move(drained)] {
+    if (worker_.inbound_drain.started()) return;
+    worker_.inbound_drain.start();
+    inbound_draining_ = std::make_unique<rt::Running>(reactor_, wait_inbound_drained(drained));
+  });
+}
+
+rt::Task<void> WorkerThread::wait_inbound_drained(std::function<void()> drained) {
+  co_await inbound_connections_.join();
   drained();
 }
 

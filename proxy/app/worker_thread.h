@@ -29,12 +29,16 @@ class WorkerThread {
   // Any thread. No new connections; HTTP ends in order; `drained` is called, on this worker's thread, when nothing is
   // open any more.
   void drain(std::function<void()> drained);
+  // The same for what comes in only, and connections are still taken: while `tulle run` takes its endpoint back, the
+  // application finishes what it was asked, and may ask others meanwhile.
+  void drain_inbound(std::function<void()> drained);
 
  private:
   rt::Task<void> accept_outbound(net::Listener& listener);
   rt::Task<void> accept_inbound(net::Listener& listener);
   rt::Task<void> sweep_forever();
   rt::Task<void> wait_drained(std::function<void()> drained);
+  rt::Task<void> wait_inbound_drained(std::function<void()> drained);
 
   const Config& config_;
   rt::Reactor reactor_;
@@ -42,9 +46,9 @@ class WorkerThread {
   outbound::Outbound outbound_;
   inbound::Inbound inbound_;
   std::vector<std::unique_ptr<net::Listener>> outbound_listeners_, inbound_listeners_;
-  rt::Scope connections_;
+  rt::Scope connections_, inbound_connections_;
   std::unique_ptr<rt::Scope> accepting_;
-  std::unique_ptr<rt::Running> sweeping_, draining_;
+  std::unique_ptr<rt::Running> sweeping_, draining_, inbound_draining_;
   std::thread thread_;
 };
 

@@ -69,6 +69,9 @@ void read_pod(Env& env, Config& c) {
   env.read(kPorts, pod.ports, &grammar_pod_ports, "SERVED:APP or PORT with commas between, each SERVED once, such as 20080:80,8080");
   bool any = env.text(kFd) || env.text(kIp) || env.text(kPorts);
   if (!any) return;
+  uint32_t drained = 0;
+  if (env.read("TULLE_PROXY_POD_DRAINED_FD", drained, &grammar_number<uint32_t, 0, 1'000'000>, "a file descriptor"))
+    pod.drained_fd = static_cast<int>(drained);
   if (!env.text(kFd)) env.error(kFd, "must be set for a pod, as TULLE_PROXY_POD_IP and TULLE_PROXY_POD_PORTS are for");
   if (!env.text(kIp)) env.error(kIp, "must be set for a pod, as TULLE_PROXY_POD_NETNS_FD is for");
   if (!has_fd || !has_ip) return;

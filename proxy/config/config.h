@@ -124,6 +124,7 @@ struct PodConfig {
   int netns_fd = -1;            // TULLE_PROXY_POD_NETNS_FD: inherited, refers to the pod's network namespace
   IpAddr ip;                    // TULLE_PROXY_POD_IP: the pod's own address in the host's namespace
   std::vector<PodPort> ports;   // TULLE_PROXY_POD_PORTS
+  int drained_fd = -1;          // TULLE_PROXY_POD_DRAINED_FD: inherited; closed when, after SIGUSR1, nothing comes in any more
 };
 
 struct Config {

@@ -4,7 +4,7 @@
 
 namespace tulle::proxy::inbound {
 
-Inbound::Inbound(Worker& w) : worker(w), serve_options(proxy::serve_options(w.config, w.config.inbound, w.drain)) {
+Inbound::Inbound(Worker& w) : worker(w), serve_options(proxy::serve_options(w.config, w.config.inbound, w.inbound_drain)) {
   const Config& c = w.config;
   auto make = [&](bool opaque) {
     auto server = default_server(policy_name(c.default_policy), c.cluster_networks, c.inbound.detect_timeout, opaque);

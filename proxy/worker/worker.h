@@ -75,7 +75,8 @@ struct Worker {
   Limit outbound_connections;
   Limit inbound_requests;
   Limit outbound_requests;
-  httpio::Drain drain;                           // of HTTP connections
+  httpio::Drain drain;                           // of HTTP connections of the application
+  httpio::Drain inbound_drain;                   // of those to it, which end first
   std::shared_ptr<const tls::Context> identity;  // replaced at renewal; null before the first certificate
 
   // How connections to other workloads leave: from the pod's own address, so that peers see who calls.

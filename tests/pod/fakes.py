@@ -28,12 +28,13 @@ os.fstat(int(os.environ["TULLE_PROXY_POD_NETNS_FD"]))
 class Admin(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if not os.path.exists(log + ".unready") else 503); self.send_header("content-length", "0"); self.end_headers()
-    def do_POST(self):
-        note("proxy " + self.path[1:]); self.do_GET()
     def log_message(self, *_): pass
 def end(*_):
     note("proxy ends"); sys.stderr.flush(); os._exit(0)
+def drain(*_):
+    note("proxy drains"); os.close(int(os.environ["TULLE_PROXY_POD_DRAINED_FD"]))
 signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGUSR1, drain)
 host, port = os.environ["LINKERD2_PROXY_ADMIN_LISTEN_ADDR"].rsplit(":", 1)
 http.server.HTTPServer((host, int(port)), Admin).serve_forever()
 """

@@ -53,7 +53,7 @@ def test_the_order_of_a_stop(runner):
     pod.signal(signal.SIGTERM)
     assert pod.wait(10) == 5
     runner.wait("released", lambda: "released" in runner.control.whats())
-    assert runner.noted() == [f"proxy starts on {runner.addresses[0]} ports 8080:8080", "app listens", "proxy drain", "app told to end", "proxy ends"]
+    assert runner.noted() == [f"proxy starts on {runner.addresses[0]} ports 8080:8080", "app listens", "proxy drains", "app told to end", "proxy ends"]
     assert [e for e in runner.control.log if e[0] != "register"] == [("hold", "w1"), ("ready", True), ("ready", False), ("released", "w1")]
 
 
@@ -67,7 +67,7 @@ def test_an_application_that_ignores_sigterm(runner):
 def test_a_second_sigterm_ends_at_once(runner):
     pod = serve(runner, how="ignore")
     pod.signal(signal.SIGTERM)
-    runner.wait("drains", lambda: "proxy drain" in runner.noted())
+    runner.wait("drains", lambda: "proxy drains" in runner.noted())
     pod.signal(signal.SIGTERM)
     assert pod.wait(5) == 137
 
