@@ -34,9 +34,9 @@ struct KindPath {
   std::string_view path;
   Kind kind;
 };
-constexpr KindPath kKinds[] = {{"namespaces", Kind::kNamespace}, {"services", Kind::kService},
+constexpr KindPath kKinds[] = {{"namespaces", Kind::kNamespace},         {"services", Kind::kService},
                                {"endpointslices", Kind::kEndpointSlice}, {"servers", Kind::kServer},
-                               {"httproutes", Kind::kHttpRoute}, {"pods", Kind::kPod}};
+                               {"httproutes", Kind::kHttpRoute},         {"pods", Kind::kPod}};
 
 // "/v1/workloads/ID/VERB" or "/v1/workloads/ID".
 struct WorkloadPath {
@@ -44,7 +44,8 @@ struct WorkloadPath {
 };
 std::optional<WorkloadPath> workload_path(std::string_view path) {
   auto parts = split(path, '/');
-  if (parts.size() < 4 || parts.size() > 5 || parts[1] != "v1" || parts[2] != "workloads" || parts[3].empty()) return std::nullopt;
+  if (parts.size() < 4 || parts.size() > 5 || parts[1] != "v1" || parts[2] != "workloads" || parts[3].empty())
+    return std::nullopt;
   return WorkloadPath{parts[3], parts.size() == 5 ? parts[4] : ""};
 }
 
@@ -60,7 +61,8 @@ ApiAnswer Api::handle(const ApiRequest& request, const ApiTime& time) {
   auto [path, query] = split_query(request.path);
   auto workload = workload_path(path);
   if (request.method == "GET" && !workload) return get(path, query);
-  if (path == "/v1/workloads") return request.method == "POST" ? register_workload(request.body, time) : refuse(405, "accepted: POST");
+  if (path == "/v1/workloads")
+    return request.method == "POST" ? register_workload(request.body, time) : refuse(405, "accepted: POST");
   if (workload && workload->verb == "ready")
     return request.method == "POST" ? set_ready(workload->id, request.body, time) : refuse(405, "accepted: POST");
   if (workload && workload->verb.empty())
@@ -101,16 +103,18 @@ std::vector<std::string> Api::warnings(const Pod& pod) const {
   if (pod.service.empty()) return out;
   const ServiceEntry* entry = plane_.index().snapshot().service({pod.meta.ns, pod.service});
   if (!entry) return out;
-  bool selected = std::any_of(entry->pods.begin(), entry->pods.end(), [&](const PodPtr& p) { return p->meta.name == pod.meta.name; });
+  bool selected = std::any_of(entry->pods.begin(), entry->pods.end(),
+                              [&](const PodPtr& p) { return p->meta.name == pod.meta.name; });
   if (!selected) {
     std::string wanted;
     for (const auto& [key, value] : entry->spec->selector) append(wanted, wanted.empty() ? "" : ",", key, "=", value);
-    out.push_back(cat("Service ", pod.service, " (", entry->spec->meta.origin, ") selects ", wanted, ", which this workload has not: no request will reach it"));
+    out.push_back(cat("Service ", pod.service, " (", entry->spec->meta.origin, ") selects ", wanted,
+                      ", which this workload has not: no request will reach it"));
   }
   for (const ServicePort& port : entry->spec->ports)
     if (!pod.find_port(port.target))
-      out.push_back(cat("Service ", pod.service, " sends what comes to port ", port.port, " to port ", to_string(port.target),
-                        ", which this workload has not"));
+      out.push_back(cat("Service ", pod.service, " sends what comes to port ", port.port, " to port ",
+                        to_string(port.target), ", which this workload has not"));
   return out;
 }
 
@@ -143,11 +147,19 @@ ApiAnswer Api::register_workload(std::string_view body, const ApiTime& time) {
   Json ports = Json::array();
   for (const PodPort& p : pod.ports) ports.push_back({{"name", p.name}, {"port", p.port}, {"served", p.served}});
   std::string token_path = files_.token_path(pod.meta.ref());
-  Json out = {{"id", w.id}, {"name", pod.meta.name}, {"namespace", pod.meta.ns}, {"address", pod.address.to_string()},
-              {"identity", plane_.mesh().identity(pod.meta.ns, pod.service_account)}, {"token", token}, {"token_path", token_path},
-              {"trust_anchors_pem", plane_.authorities().roots.to_pem()}, {"ports", std::move(ports)},
-              {"env", proxy_environment(plane_, pod, options_.grpc, token_path)}, {"warnings", warnings(pod)}};
-  log_info("workload registered", {{"workload", pod.meta.ref().to_string()}, {"service", pod.service}, {"address", pod.address.to_string()}});
+  Json out = {{"id", w.id},
+              {"name", pod.meta.name},
+              {"namespace", pod.meta.ns},
+              {"address", pod.address.to_string()},
+              {"identity", plane_.mesh().identity(pod.meta.ns, pod.service_account)},
+              {"token", token},
+              {"token_path", token_path},
+              {"trust_anchors_pem", plane_.authorities().roots.to_pem()},
+              {"ports", std::move(ports)},
+              {"env", proxy_environment(plane_, pod, options_.grpc, token_path)},
+              {"warnings", warnings(pod)}};
+  log_info("workload registered",
+           {{"workload", pod.meta.ref().to_string()}, {"service", pod.service}, {"address", pod.address.to_string()}});
   return answer(out);
 }
 
@@ -158,7 +170,8 @@ ApiAnswer Api::set_ready(std::string_view id, std::string_view body, const ApiTi
   if (auto set = plane_.workloads().set_ready(id, *ready, events); !set) return refuse(set.error());
   plane_.apply(events, time.unix_seconds());
   const Workload* w = plane_.workloads().find(id);
-  if (!events.empty()) log_info(*ready ? "workload ready" : "workload withdrawn", {{"workload", w->pod->meta.ref().to_string()}});
+  if (!events.empty())
+    log_info(*ready ? "workload ready" : "workload withdrawn", {{"workload", w->pod->meta.ref().to_string()}});
   ApiAnswer out = answer({{"ready", *ready}});
   out.when_published = true;
   return out;
@@ -199,7 +212,8 @@ void Api::tidy(const ApiTime& time) {
 }
 
 size_t Api::missing(const std::vector<Ref>& expected) const {
-  return static_cast<size_t>(std::count_if(expected.begin(), expected.end(), [&](const Ref& r) { return !plane_.workloads().find(r); }));
+  return static_cast<size_t>(
+      std::count_if(expected.begin(), expected.end(), [&](const Ref& r) { return !plane_.workloads().find(r); }));
 }
 
 // --- Questions ---
@@ -271,7 +285,8 @@ ApiAnswer Api::policy(std::string_view query) const {
   constexpr std::string_view kAccepted = "svc/NAMESPACE/NAME:PORT, pod/NAMESPACE/NAME:PORT, an authority or an address";
   auto text = query_value(query, "target");
   if (!text) return refuse(400, cat("target: missing; accepted: ", kAccepted));
-  auto question = parse_policy_target(*text, plane_.mesh().cluster_domain, query_value(query, "namespace").value_or(""));
+  auto question =
+      parse_policy_target(*text, plane_.mesh().cluster_domain, query_value(query, "namespace").value_or(""));
   if (!question) return refuse(question.error());
   Snapshot snapshot = plane_.index().snapshot();
   if (auto* port = std::get_if<wire::PortSpec>(&*question)) {
@@ -283,7 +298,8 @@ ApiAnswer Api::policy(std::string_view query) const {
 }
 
 ApiAnswer Api::names(std::string_view query) const {
-  wire::NameTable table = tulle::control::names(plane_.index().snapshot(), query_value(query, "namespace").value_or("default"));
+  wire::NameTable table =
+      tulle::control::names(plane_.index().snapshot(), query_value(query, "namespace").value_or("default"));
   Json list = Json::object();
   for (const wire::Name& n : table.names) {
     Json addresses = Json::array();
@@ -296,7 +312,9 @@ ApiAnswer Api::names(std::string_view query) const {
 ApiAnswer Api::prometheus_targets() const {
   Json out = Json::array();
   for (const auto& [ref, pod] : plane_.index().snapshot().all_pods()) {
-    Json labels = {{"namespace", ref.ns}, {"pod", ref.name}, {"serviceaccount", pod->service_account},
+    Json labels = {{"namespace", ref.ns},
+                   {"pod", ref.name},
+                   {"serviceaccount", pod->service_account},
                    {"control_plane_ns", plane_.mesh().control_namespace}};
     if (!pod->service.empty()) labels["service"] = pod->service;
     out.push_back({{"targets", Json::array({cat(pod->address.to_string(), ":4191")})}, {"labels", std::move(labels)}});

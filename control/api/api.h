@@ -6,16 +6,16 @@
 //                                    → {id, name, namespace, address, identity, ports: [{name, port, served}], token,
 //                                    token_path, trust_anchors_pem, env: {…}, warnings: […]}
 //                                    409: a workload of that name is running
-//   GET    /v1/workloads/ID/hold     stays open, one JSON object a line; the workload is removed when it ends. Must come
-//                                    within 10 s of the registration
+//   GET    /v1/workloads/ID/hold     stays open, one JSON object a line; the workload is removed when it ends. Must
+//                                    come within 10 s of the registration
 //   POST   /v1/workloads/ID/ready    {"ready": bool}; answers once proxies were told
 //   DELETE /v1/workloads/ID
 //   GET    /v1/mesh                  name, version, ports, counts
 //   GET    /v1/resources/KIND        {kind: "List", items: […]}; ?namespace=, ?name=
 //   GET    /v1/problems              {items: […]} of the manifests
 //   GET    /v1/endpoints?target=     {endpoints: […]} for NAME.NS.svc.DOMAIN:PORT
-//   GET    /v1/policy?target=        for svc/NS/NAME:PORT, an authority or an address, and pod/NS/NAME:PORT; ?namespace=
-//                                    of the client
+//   GET    /v1/policy?target=        for svc/NS/NAME:PORT, an authority or an address, and pod/NS/NAME:PORT;
+//                                    ?namespace= of the client
 //   GET    /v1/names                 the table of names; ?namespace=
 //   GET    /v1/prometheus-targets    the pods' admin ports, as Prometheus' http_sd wants them
 //
@@ -39,8 +39,8 @@ struct ApiRequest {
 
 struct ApiAnswer {
   int status = 200;
-  std::string body;              // JSON
-  bool when_published = false;   // to be sent once proxies were told of what this request changed
+  std::string body;             // JSON
+  bool when_published = false;  // to be sent once proxies were told of what this request changed
 };
 
 struct ApiTime {
@@ -60,7 +60,8 @@ class Api {
     std::string version;
   };
   // Both outlive this.
-  Api(Options options, Plane& plane, WorkloadFiles& files) : options_(std::move(options)), plane_(plane), files_(files) {}
+  Api(Options options, Plane& plane, WorkloadFiles& files)
+      : options_(std::move(options)), plane_(plane), files_(files) {}
 
   // Any request but a hold.
   ApiAnswer handle(const ApiRequest& request, const ApiTime& time);

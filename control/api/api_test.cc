@@ -36,7 +36,9 @@ struct ApiTest : testing::Test {
     options.rng = Rng(1);
     plane = *Plane::make(std::move(options), std::move(*authorities));
     files = std::make_unique<WorkloadFiles>(folder + "/workloads");
-    api = std::make_unique<Api>(Api::Options{"test", *SocketAddr::parse("127.0.0.1:7"), *SocketAddr::parse("127.0.0.1:8"), "0"}, *plane, *files);
+    api = std::make_unique<Api>(
+        Api::Options{"test", *SocketAddr::parse("127.0.0.1:7"), *SocketAddr::parse("127.0.0.1:8"), "0"}, *plane,
+        *files);
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
 
@@ -55,8 +57,11 @@ struct ApiTest : testing::Test {
     return json.value("error", "");
   }
   Json add(std::string name, std::string more = "") {
-    return ok("POST", "/v1/workloads", cat(R"({"name":")", name, R"(","namespace":"shop","service":"api","service_account":"sa","ports":[{"name":"http","port":8080}],"pid":)",
-                                           getpid(), more, "}"));
+    return ok(
+        "POST", "/v1/workloads",
+        cat(R"({"name":")", name,
+            R"(","namespace":"shop","service":"api","service_account":"sa","ports":[{"name":"http","port":8080}],"pid":)",
+            getpid(), more, "}"));
   }
 };
 
@@ -152,8 +157,9 @@ TEST_F(ApiTest, RefusedAddressesAreNotOfferedAgain) {
 }
 
 TEST_F(ApiTest, WarnsOfWhatWillNotWork) {
-  auto events = plane->folder().update("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: api, namespace: shop}\n"
-                                                 "spec: {selector: {tier: x}, ports: [{port: 80, targetPort: web}]}\n");
+  auto events = plane->folder().update("a.yaml",
+                                       "apiVersion: v1\nkind: Service\nmetadata: {name: api, namespace: shop}\n"
+                                       "spec: {selector: {tier: x}, ports: [{port: 80, targetPort: web}]}\n");
   plane->apply(events, 1);
   Json w = add("api-1");
   ASSERT_EQ(w["warnings"].size(), 2u);
@@ -164,7 +170,8 @@ TEST_F(ApiTest, WarnsOfWhatWillNotWork) {
 TEST_F(ApiTest, SaysWhatIsWrong) {
   EXPECT_THAT(error(400, "POST", "/v1/workloads", "{"), HasSubstr("not a JSON object"));
   EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"name":1})"), HasSubstr("name: found 1; accepted: text"));
-  EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"ports":[{"port":70000}]})"), HasSubstr("ports.port: found 70000"));
+  EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"ports":[{"port":70000}]})"),
+              HasSubstr("ports.port: found 70000"));
   EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"labels":{"a":1}})"), HasSubstr("labels.a"));
   EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"address":"x"})"), HasSubstr("address"));
   EXPECT_THAT(error(404, "POST", "/v1/workloads/nix/ready", R"({"ready":true})"), HasSubstr("no workload"));

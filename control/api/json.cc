@@ -74,10 +74,11 @@ std::string_view protocol_name(Server::Protocol p) {
 
 Json render(const Server& s) {
   Json out = object("policy.linkerd.io/v1beta3", "Server", s.meta);
-  out["spec"] = {{"port", port_ref(s.port)},
-                 {"proxyProtocol", protocol_name(s.protocol)},
-                 {"accessPolicy", s.access_policy},
-                 {s.selects_external ? "externalWorkloadSelector" : "podSelector", {{"matchLabels", s.pods.match_labels}}}};
+  out["spec"] = {
+      {"port", port_ref(s.port)},
+      {"proxyProtocol", protocol_name(s.protocol)},
+      {"accessPolicy", s.access_policy},
+      {s.selects_external ? "externalWorkloadSelector" : "podSelector", {{"matchLabels", s.pods.match_labels}}}};
   return out;
 }
 
@@ -100,7 +101,8 @@ Json matches(const RouteRule& rule) {
     if (!m.method.empty()) match["method"] = m.method;
     auto values = [&](std::string_view field, const std::vector<ValueMatch>& list) {
       for (const ValueMatch& v : list)
-        match[std::string(field)].push_back({{"name", v.name}, {"value", v.value}, {"type", v.regex ? "RegularExpression" : "Exact"}});
+        match[std::string(field)].push_back(
+            {{"name", v.name}, {"value", v.value}, {"type", v.regex ? "RegularExpression" : "Exact"}});
     };
     values("headers", m.headers);
     values("queryParams", m.query);
@@ -160,14 +162,23 @@ Json to_json(const ServiceEntry& entry) {
 }
 
 Json to_json(const Problem& p) {
-  return {{"severity", p.is_error() ? "error" : "warning"}, {"file", p.file}, {"line", p.line}, {"resource", p.resource},
-          {"field", p.field}, {"message", p.message}, {"text", p.to_string()}};
+  return {{"severity", p.is_error() ? "error" : "warning"},
+          {"file", p.file},
+          {"line", p.line},
+          {"resource", p.resource},
+          {"field", p.field},
+          {"message", p.message},
+          {"text", p.to_string()}};
 }
 
 Json to_json(const wire::Endpoint& e) {
   constexpr std::string_view kHints[] = {"none", "h2", "opaque"};
-  Json out = {{"ip", e.addr.ip.to_string()}, {"port", e.addr.port}, {"weight", e.weight}, {"labels", e.labels},
-              {"identity", e.tls ? e.tls->id : ""}, {"protocol", kHints[static_cast<size_t>(e.hint)]}};
+  Json out = {{"ip", e.addr.ip.to_string()},
+              {"port", e.addr.port},
+              {"weight", e.weight},
+              {"labels", e.labels},
+              {"identity", e.tls ? e.tls->id : ""},
+              {"protocol", kHints[static_cast<size_t>(e.hint)]}};
   if (auto pod = e.labels.find("pod"); pod != e.labels.end()) out["pod"] = pod->second;
   if (e.opaque_transport_port != 0) out["transport_port"] = e.opaque_transport_port;
   return out;

@@ -49,8 +49,12 @@ Json headers(const wire::HeaderModifier& m) { return {{"add", m.add}, {"set", m.
 
 struct FilterJson {
   Json operator()(const wire::UnknownFilter&) const { return "unknown"; }
-  Json operator()(const wire::InjectHttpFailure& f) const { return {{"failure", {{"status", f.status}, {"message", f.message}}}}; }
-  Json operator()(const wire::InjectGrpcFailure& f) const { return {{"failure", {{"code", f.code}, {"message", f.message}}}}; }
+  Json operator()(const wire::InjectHttpFailure& f) const {
+    return {{"failure", {{"status", f.status}, {"message", f.message}}}};
+  }
+  Json operator()(const wire::InjectGrpcFailure& f) const {
+    return {{"failure", {{"code", f.code}, {"message", f.message}}}};
+  }
   Json operator()(const wire::Redirect& r) const {
     Json out = {{"status", r.status}};
     if (!r.scheme.empty()) out["scheme"] = r.scheme;
@@ -114,7 +118,8 @@ Json authorizations(const std::vector<wire::Authz>& list) {
   for (const auto& a : list) {
     Json networks = Json::array();
     for (const auto& n : a.networks) networks.push_back(n.net.to_string());
-    Json item = {{"authorization", metadata(a.metadata)}, {"networks", std::move(networks)},
+    Json item = {{"authorization", metadata(a.metadata)},
+                 {"networks", std::move(networks)},
                  {"authentication", kAuthn[static_cast<size_t>(a.authn)]}};
     if (!a.identities.empty()) item["identities"] = a.identities;
     for (const std::string& s : a.suffixes) item["identities"].push_back(s.empty() ? "*" : "*." + s);
@@ -140,7 +145,9 @@ Json to_json(const wire::OutboundPolicy& p) {
 
 Json to_json(const wire::Server& s) {
   constexpr std::string_view kKinds[] = {"detect", "opaque", "tls", "http1", "http2", "grpc"};
-  Json out = {{"server", s.labels}, {"protocol", kKinds[static_cast<size_t>(s.kind)]}, {"authorizations", authorizations(s.authorizations)}};
+  Json out = {{"server", s.labels},
+              {"protocol", kKinds[static_cast<size_t>(s.kind)]},
+              {"authorizations", authorizations(s.authorizations)}};
   if (s.kind == wire::Server::Kind::kDetect) out["detectTimeout"] = format_duration(s.detect_timeout);
   Json list = Json::array();
   for (const auto& r : s.routes) {

@@ -120,7 +120,8 @@ Result<RegisterBody> parse_register_request(std::string_view body) {
     r.address = ip;
   }
   if (auto it = json.find("refused_addresses"); it != json.end() && !it->is_null()) {
-    if (!it->is_array() || it->size() > 1000) return invalid("refused_addresses", *it, "a list of at most 1000 addresses");
+    if (!it->is_array() || it->size() > 1000)
+      return invalid("refused_addresses", *it, "a list of at most 1000 addresses");
     for (const Json& item : *it) {
       TULLE_TRY(IpAddr ip, read_address("refused_addresses", item));
       out.refused.push_back(ip);
@@ -140,14 +141,19 @@ Result<RegisterBody> parse_register_request(std::string_view body) {
 Result<bool> parse_ready(std::string_view body) {
   TULLE_TRY(Json json, parse_object(body));
   auto it = json.find("ready");
-  if (it == json.end() || !it->is_boolean()) return fail(Code::kInvalid, "ready: missing; accepted: true or false", Side::kClient);
+  if (it == json.end() || !it->is_boolean())
+    return fail(Code::kInvalid, "ready: missing; accepted: true or false", Side::kClient);
   return it->get<bool>();
 }
 
-Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std::string_view text, std::string_view domain,
+Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std::string_view text,
+                                                                            std::string_view domain,
                                                                             std::string_view client_ns) {
   auto bad = [&] {
-    return fail(Code::kInvalid, cat("found ", tulle::quoted(text), "; accepted: svc/NAMESPACE/NAME:PORT, pod/NAMESPACE/NAME:PORT, an authority or an address"), Side::kClient);
+    return fail(Code::kInvalid,
+                cat("found ", tulle::quoted(text),
+                    "; accepted: svc/NAMESPACE/NAME:PORT, pod/NAMESPACE/NAME:PORT, an authority or an address"),
+                Side::kClient);
   };
   auto parts = split(text, '/');
   if (parts.size() == 1) {
@@ -161,7 +167,8 @@ Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std:
   if (parts.size() != 3 || !is_dns_label(parts[1])) return bad();
   auto name = split_host_port(parts[2]);
   if (!name || name->port == 0 || !is_dns_label(name->host)) return bad();
-  if (parts[0] == "pod") return wire::PortSpec{cat(R"({"ns":")", parts[1], R"(","pod":")", name->host, R"("})"), name->port};
+  if (parts[0] == "pod")
+    return wire::PortSpec{cat(R"({"ns":")", parts[1], R"(","pod":")", name->host, R"("})"), name->port};
   if (parts[0] != "svc") return bad();
   return wire::TrafficSpec{cat(client_ns.empty() ? parts[1] : client_ns, ":diagnostics"),
                            cat(name->host, ".", parts[1], ".svc.", domain, ":", name->port)};

@@ -29,7 +29,8 @@ Result<RegisterBody> parse_register_request(std::string_view body);
 Result<bool> parse_ready(std::string_view body);
 
 // "svc/NS/NAME:PORT", "pod/NS/NAME:PORT", "NAME.NS.svc…:PORT" or "IP:PORT". `client_ns`: who asks; "": the target's.
-Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std::string_view text, std::string_view domain,
+Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std::string_view text,
+                                                                            std::string_view domain,
                                                                             std::string_view client_ns);
 
 }  // namespace tulle::control

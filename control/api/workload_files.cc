@@ -43,7 +43,8 @@ std::vector<Ref> WorkloadFiles::survivors() {
   std::vector<Ref> out;
   std::vector<std::string> all;
   std::error_code ec;
-  for (auto it = std::filesystem::directory_iterator(folder_, ec); !ec && it != std::filesystem::directory_iterator(); it.increment(ec))
+  for (auto it = std::filesystem::directory_iterator(folder_, ec); !ec && it != std::filesystem::directory_iterator();
+       it.increment(ec))
     if (all.size() < kMaxFiles) all.push_back(it->path().filename().string());
   for (const std::string& file : all) {
     if (!file.ends_with(kRunning)) continue;

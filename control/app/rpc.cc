@@ -16,13 +16,16 @@ using grpc::Outcome;
 using grpc::Status;
 using grpc::StatusCode;
 
-constexpr observe::Family kRpcs = observe::text_counter("tulle_control_rpc_total", "Calls that have ended, by method and status.");
-constexpr observe::Family kActive{"tulle_control_rpc_active", "Calls that are open, by method.", observe::Type::kGauge, observe::Format::kText, {}};
+constexpr observe::Family kRpcs =
+    observe::text_counter("tulle_control_rpc_total", "Calls that have ended, by method and status.");
+constexpr observe::Family kActive{
+    "tulle_control_rpc_active", "Calls that are open, by method.", observe::Type::kGauge, observe::Format::kText, {}};
 
 // A stream that follows topics.
 class Feed final : public Watcher {
  public:
-  Feed(WatchHub& hub, rt::Reactor& reactor, Publisher& publisher) : Watcher(hub), changed_(reactor), publisher_(publisher) {}
+  Feed(WatchHub& hub, rt::Reactor& reactor, Publisher& publisher)
+      : Watcher(hub), changed_(reactor), publisher_(publisher) {}
   ~Feed() {
     take();
     told();
@@ -78,7 +81,9 @@ std::string workload_namespace(std::string_view token) {
 }  // namespace
 
 void Rpc::add(grpc::Server& server, std::string_view path, Handler handler) {
-  server.add(std::string(path), [this, path = std::string(path), handler](grpc::ServerCall& call) { return counted(path, handler, call); });
+  server.add(std::string(path), [this, path = std::string(path), handler](grpc::ServerCall& call) {
+    return counted(path, handler, call);
+  });
 }
 
 void Rpc::add_to(grpc::Server& server) {
@@ -137,7 +142,8 @@ Rpc::Answer Rpc::latest(std::move_only_function<Outcome<std::string>(const Snaps
   };
 }
 
-rt::Task<Status> Rpc::once(grpc::ServerCall& call, std::move_only_function<Outcome<std::string>(const Snapshot&)> make) {
+rt::Task<Status> Rpc::once(grpc::ServerCall& call,
+                           std::move_only_function<Outcome<std::string>(const Snapshot&)> make) {
   co_await settling_.wait();
   auto message = make(plane_.index().snapshot());
   if (!message) co_return std::move(message).error();
@@ -152,10 +158,12 @@ rt::Task<Status> Rpc::get(grpc::ServerCall& call) {
   if (!bytes) co_return std::move(bytes).error();
   auto target = service_target(*bytes, plane_.mesh());
   if (!target) co_return std::move(target).error();
-  Answer answer = [this, target = std::move(*target), sent = EndpointCache::SetPtr()](TopicSet& read) mutable -> Outcome<Messages> {
+  Answer answer = [this, target = std::move(*target),
+                   sent = EndpointCache::SetPtr()](TopicSet& read) mutable -> Outcome<Messages> {
     auto now = plane_.endpoints().get(plane_.index(), plane_.generation(), target, read);
     if (!now) return refuse(now.error());
-    if (!sent && !(*now)->exists) return std::unexpected(Status(StatusCode::kNotFound, cat("no such service: ", target.service.to_string())));
+    if (!sent && !(*now)->exists)
+      return std::unexpected(Status(StatusCode::kNotFound, cat("no such service: ", target.service.to_string())));
     if (sent == *now) return Messages();
     Messages messages = plane_.endpoints().messages(target, sent, *now);
     sent = std::move(*now);
@@ -171,7 +179,8 @@ rt::Task<Status> Rpc::get_profile(grpc::ServerCall& call) {
   if (!request) co_return bad_request(request.error());
   auto target = parse_target(request->path, plane_.mesh().cluster_domain);
   if (!target) co_return grpc::to_status(target.error());
-  co_return co_await watch(call, latest([target = std::move(*target)](const Snapshot& s) { return encoded(profile(s, target)); }));
+  co_return co_await watch(
+      call, latest([target = std::move(*target)](const Snapshot& s) { return encoded(profile(s, target)); }));
 }
 
 // --- Policy ---
@@ -181,7 +190,8 @@ rt::Task<Status> Rpc::outbound_get(grpc::ServerCall& call) {
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_traffic_spec(*bytes);
   if (!spec) co_return bad_request(spec.error());
-  co_return co_await once(call, [spec = std::move(*spec)](const Snapshot& s) { return encoded(outbound_policy(s, spec)); });
+  co_return co_await once(call,
+                          [spec = std::move(*spec)](const Snapshot& s) { return encoded(outbound_policy(s, spec)); });
 }
 
 rt::Task<Status> Rpc::outbound_watch(grpc::ServerCall& call) {
@@ -189,7 +199,8 @@ rt::Task<Status> Rpc::outbound_watch(grpc::ServerCall& call) {
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_traffic_spec(*bytes);
   if (!spec) co_return bad_request(spec.error());
-  co_return co_await watch(call, latest([spec = std::move(*spec)](const Snapshot& s) { return encoded(outbound_policy(s, spec)); }));
+  co_return co_await watch(
+      call, latest([spec = std::move(*spec)](const Snapshot& s) { return encoded(outbound_policy(s, spec)); }));
 }
 
 rt::Task<Status> Rpc::inbound_get(grpc::ServerCall& call) {
@@ -197,7 +208,8 @@ rt::Task<Status> Rpc::inbound_get(grpc::ServerCall& call) {
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_port_spec(*bytes);
   if (!spec) co_return bad_request(spec.error());
-  co_return co_await once(call, [spec = std::move(*spec)](const Snapshot& s) { return encoded(inbound_policy(s, spec)); });
+  co_return co_await once(call,
+                          [spec = std::move(*spec)](const Snapshot& s) { return encoded(inbound_policy(s, spec)); });
 }
 
 rt::Task<Status> Rpc::inbound_watch(grpc::ServerCall& call) {
@@ -205,7 +217,8 @@ rt::Task<Status> Rpc::inbound_watch(grpc::ServerCall& call) {
   if (!bytes) co_return std::move(bytes).error();
   auto spec = wire::decode_port_spec(*bytes);
   if (!spec) co_return bad_request(spec.error());
-  co_return co_await watch(call, latest([spec = std::move(*spec)](const Snapshot& s) { return encoded(inbound_policy(s, spec)); }));
+  co_return co_await watch(
+      call, latest([spec = std::move(*spec)](const Snapshot& s) { return encoded(inbound_policy(s, spec)); }));
 }
 
 // --- Identity ---
@@ -246,7 +259,8 @@ rt::Task<Status> Rpc::names(grpc::ServerCall& call) {
   if (!request) co_return bad_request(request.error());
   std::string ns = workload_namespace(request->workload);
   if (names_.size() > 1000) names_.clear();
-  co_return co_await watch(call, latest([this, ns](const Snapshot& s) -> Outcome<std::string> { return names_message(s, ns); }));
+  co_return co_await watch(
+      call, latest([this, ns](const Snapshot& s) -> Outcome<std::string> { return names_message(s, ns); }));
 }
 
 rt::Task<Status> Rpc::trust_bundle(grpc::ServerCall& call) {
@@ -254,14 +268,15 @@ rt::Task<Status> Rpc::trust_bundle(grpc::ServerCall& call) {
   if (!bytes) co_return std::move(bytes).error();
   if (auto request = wire::decode_watch_trust_bundle_request(*bytes); !request) co_return bad_request(request.error());
   co_return co_await watch(call, latest([this](const Snapshot&) -> Outcome<std::string> {
-    return wire::encode(wire::TrustBundle{plane_.authorities().roots.to_pem(), {}});
-  }));
+                             return wire::encode(wire::TrustBundle{plane_.authorities().roots.to_pem(), {}});
+                           }));
 }
 
 namespace {
 
 // The digest of what would be sent now; nothing: an error would.
-std::optional<uint64_t> digest_now(const Snapshot& snapshot, const wire::CheckDigestsRequest& request, const wire::SetDigest& held) {
+std::optional<uint64_t> digest_now(const Snapshot& snapshot, const wire::CheckDigestsRequest& request,
+                                   const wire::SetDigest& held) {
   auto digest = [](const auto& answer) -> std::optional<uint64_t> {
     if (!answer) return std::nullopt;
     return wire::message_digest(wire::encode(*answer));

@@ -35,7 +35,8 @@ class Rpc {
   // An answer that is one message, sent when it differs from the last.
   Answer latest(std::move_only_function<grpc::Outcome<std::string>(const Snapshot&)> make);
   // Sends the one message and ends.
-  rt::Task<grpc::Status> once(grpc::ServerCall& call, std::move_only_function<grpc::Outcome<std::string>(const Snapshot&)> make);
+  rt::Task<grpc::Status> once(grpc::ServerCall& call,
+                              std::move_only_function<grpc::Outcome<std::string>(const Snapshot&)> make);
 
   rt::Task<grpc::Status> get(grpc::ServerCall& call);
   rt::Task<grpc::Status> get_profile(grpc::ServerCall& call);

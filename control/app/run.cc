@@ -53,7 +53,8 @@ class Signals final : private rt::FdHandler {
   bool came_ = false;
 };
 
-rt::Task<void> settle(rt::Reactor& reactor, const Api& api, std::vector<Ref> expected, Plane& plane, Settling& settling) {
+rt::Task<void> settle(rt::Reactor& reactor, const Api& api, std::vector<Ref> expected, Plane& plane,
+                      Settling& settling) {
   TimePoint end = reactor.now() + kSettleAtMost;
   size_t missing = api.missing(expected);
   while ((missing = api.missing(expected)) > 0 && reactor.now() < end) co_await rt::sleep_for(reactor, 10ms);
@@ -62,7 +63,8 @@ rt::Task<void> settle(rt::Reactor& reactor, const Api& api, std::vector<Ref> exp
   settling.finish();
 }
 
-rt::Task<void> tidy(rt::Reactor& reactor, Api& api, Plane& plane, const ControlOptions& options, observe::Shard& shard) {
+rt::Task<void> tidy(rt::Reactor& reactor, Api& api, Plane& plane, const ControlOptions& options,
+                    observe::Shard& shard) {
   TimePoint renew = reactor.now() + kRenewEvery;
   for (;;) {
     co_await rt::sleep_for(reactor, kTidyEvery);
@@ -133,8 +135,10 @@ Result<> run(const ControlOptions& options) {
   background.spawn(settle(reactor, api, files.survivors(), *plane, settling));
   background.spawn(tidy(reactor, api, *plane, options, shard));
   rt::Running ending(reactor, until_told_to_end(reactor, signals, accepting, parts));
-  log_info("control plane runs", {{"mesh", options.mesh}, {"grpc", listeners.grpc->local().to_string()},
-                                  {"admin", listeners.admin->local().to_string()}, {"socket", options.socket}});
+  log_info("control plane runs", {{"mesh", options.mesh},
+                                  {"grpc", listeners.grpc->local().to_string()},
+                                  {"admin", listeners.admin->local().to_string()},
+                                  {"socket", options.socket}});
   reactor.run();
   parts.closing = true;
   save_addresses(options, *plane);

@@ -34,7 +34,8 @@ rt::Task<Result<std::string>> read_body(httpio::ServerExchange& exchange) {
   for (;;) {
     TULLE_CO_TRY(Buffer bytes, co_await exchange.read());
     if (bytes.empty()) co_return out;
-    if (out.size() + bytes.size() > kMaxBody) co_return fail(Code::kTooLarge, "the body has more than 1 MiB", Side::kClient);
+    if (out.size() + bytes.size() > kMaxBody)
+      co_return fail(Code::kTooLarge, "the body has more than 1 MiB", Side::kClient);
     out.append(bytes.view());
   }
 }
@@ -75,7 +76,8 @@ rt::Task<void> handle_api(ServeParts& parts, Exchange exchange) {
   if (auto id = Api::hold_id(request)) co_return co_await hold(parts, std::move(exchange), std::move(*id));
   auto body = co_await read_body(*exchange);
   if (!body) {
-    if (body.error().code == Code::kTooLarge) respond(*exchange, {413, R"({"error":"the body has more than 1 MiB"})", false});
+    if (body.error().code == Code::kTooLarge)
+      respond(*exchange, {413, R"({"error":"the body has more than 1 MiB"})", false});
     co_return;
   }
   request.body = std::move(*body);
@@ -89,7 +91,8 @@ rt::Task<void> handle_admin(ServeParts& parts, Exchange exchange) {
   constexpr std::string_view kText = "text/plain";
   if (exchange->request.method != "GET") respond(*exchange, 405, kText, "accepted: GET\n");
   else if (path == "/live") respond(*exchange, 200, kText, "live\n");
-  else if (path == "/ready") parts.settling.done() ? respond(*exchange, 200, kText, "ready\n") : respond(*exchange, 503, kText, "not ready\n");
+  else if (path == "/ready")
+    parts.settling.done() ? respond(*exchange, 200, kText, "ready\n") : respond(*exchange, 503, kText, "not ready\n");
   else if (path == "/metrics") respond(*exchange, 200, "text/plain; version=0.0.4", parts.metrics());
   else respond(*exchange, parts.api.handle_public({exchange->request.method, exchange->request.path, {}}));
   co_return;
@@ -101,7 +104,8 @@ bool is_own_user(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
 }
 
-rt::Task<void> serve(ServeParts& parts, net::Listener& listener, httpio::Protocol protocol, const httpio::Handler& handler, bool own_user) {
+rt::Task<void> serve(ServeParts& parts, net::Listener& listener, httpio::Protocol protocol,
+                     const httpio::Handler& handler, bool own_user) {
   for (;;) {
     auto accepted = co_await listener.accept();
     if (!accepted) {
@@ -116,7 +120,8 @@ rt::Task<void> serve(ServeParts& parts, net::Listener& listener, httpio::Protoco
       log_warn("too many connections; one was refused");
       continue;
     }
-    auto stream = std::make_unique<net::TcpStream>(parts.reactor, std::move(accepted->fd), accepted->local, accepted->peer, true);
+    auto stream =
+        std::make_unique<net::TcpStream>(parts.reactor, std::move(accepted->fd), accepted->local, accepted->peer, true);
     parts.connections.spawn(httpio::serve(std::move(stream), protocol, Buffer(), parts.options, handler));
   }
 }
@@ -127,7 +132,8 @@ ApiTime time_of(const rt::Reactor& reactor) {
   return {reactor.now(), std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())};
 }
 
-ServeParts::ServeParts(rt::Reactor& r, rt::Scope& c, Api& a, Publisher& p, Settling& t, grpc::Server& g, std::function<std::string()> m)
+ServeParts::ServeParts(rt::Reactor& r, rt::Scope& c, Api& a, Publisher& p, Settling& t, grpc::Server& g,
+                       std::function<std::string()> m)
     : reactor(r), connections(c), api(a), publisher(p), settling(t), grpc(g), metrics(std::move(m)) {
   options.drain = &drain;
   grpc_handler = [this](Exchange exchange) { return grpc.handle(std::move(exchange)); };

@@ -31,7 +31,8 @@ struct ServeParts {
   httpio::ServeOptions options;
   httpio::Handler grpc_handler, api_handler, admin_handler;
 
-  ServeParts(rt::Reactor& r, rt::Scope& c, Api& a, Publisher& p, Settling& t, grpc::Server& g, std::function<std::string()> m);
+  ServeParts(rt::Reactor& r, rt::Scope& c, Api& a, Publisher& p, Settling& t, grpc::Server& g,
+             std::function<std::string()> m);
   ServeParts(const ServeParts&) = delete;
 };
 

@@ -35,7 +35,8 @@ Result<MeshConfig> mesh_of(const ControlOptions& o) {
   mesh.default_inbound_policy = o.default_inbound_policy;
   if (!is_default_policy(o.default_inbound_policy))
     return fail(Code::kInvalid, cat("--default-inbound-policy: found ", quoted(o.default_inbound_policy),
-                                    "; accepted: all-unauthenticated, all-authenticated, cluster-unauthenticated, cluster-authenticated, audit, deny"));
+                                    "; accepted: all-unauthenticated, all-authenticated, cluster-unauthenticated, "
+                                    "cluster-authenticated, audit, deny"));
   auto identity = tls::dns_identity({"sa", "ns", o.control_namespace, o.trust_domain});
   if (!identity) return fail(std::move(identity).error().with("--trust-domain or --control-namespace"));
   auto ports = parse_port_set(o.opaque_ports);
@@ -44,7 +45,8 @@ Result<MeshConfig> mesh_of(const ControlOptions& o) {
   return mesh;
 }
 
-Result<std::unique_ptr<net::Listener>> bind_again(rt::Reactor& reactor, const std::string& flag, std::string_view name, uint16_t last) {
+Result<std::unique_ptr<net::Listener>> bind_again(rt::Reactor& reactor, const std::string& flag, std::string_view name,
+                                                  uint16_t last) {
   auto at = SocketAddr::parse(flag);
   if (!at) return fail(std::move(at).error().with(name));
   if (at->port == 0 && last != 0)
@@ -66,7 +68,8 @@ Result<std::unique_ptr<Plane>> make_plane(const ControlOptions& o, WallTime now)
   Plane::Options options;
   TULLE_TRY(options.mesh, mesh_of(o));
   auto lifetime = parse_duration(o.identity_lifetime);
-  if (!lifetime || *lifetime < 1min) return fail(Code::kInvalid, "--identity-lifetime: accepted: a duration of 1m or more, such as 24h");
+  if (!lifetime || *lifetime < 1min)
+    return fail(Code::kInvalid, "--identity-lifetime: accepted: a duration of 1m or more, such as 24h");
   auto skew = parse_duration(o.identity_skew);
   if (!skew) return fail(std::move(skew).error().with("--identity-skew"));
   options.certify = {*lifetime, *skew};
@@ -89,7 +92,8 @@ Result<Listeners> open_listeners(rt::Reactor& reactor, const ControlOptions& o) 
   TULLE_TRY(out.api, net::Listener::adopt(reactor, std::move(socket)));
   TULLE_TRY(out.grpc, bind_again(reactor, o.listen, "--listen", last(0)));
   TULLE_TRY(out.admin, bind_again(reactor, o.admin_listen, "--admin-listen", last(1)));
-  TULLE_TRY_VOID(write_file_atomic(ports_path(o), cat(out.grpc->local().port, "\n", out.admin->local().port, "\n"), 0600));
+  TULLE_TRY_VOID(
+      write_file_atomic(ports_path(o), cat(out.grpc->local().port, "\n", out.admin->local().port, "\n"), 0600));
   return out;
 }
 
@@ -126,11 +130,14 @@ constexpr observe::Family gauge(std::string_view name, std::string_view help) {
 }
 constexpr observe::Family kWorkloads = gauge("tulle_control_workloads", "Workloads that are registered.");
 constexpr observe::Family kServices = gauge("tulle_control_services", "Services, declared or implied.");
-constexpr observe::Family kManifests = gauge("tulle_control_manifest_resources", "Resources of the manifests that are in force.");
-constexpr observe::Family kProblems = gauge("tulle_control_manifest_problems", "Errors and warnings about the manifests.");
+constexpr observe::Family kManifests =
+    gauge("tulle_control_manifest_resources", "Resources of the manifests that are in force.");
+constexpr observe::Family kProblems =
+    gauge("tulle_control_manifest_problems", "Errors and warnings about the manifests.");
 constexpr observe::Family kTopics = gauge("tulle_control_watched_topics", "Different things that streams wait for.");
 constexpr observe::Family kIssuer = gauge("issuer_cert_ttl_seconds", "Seconds until the issuer's certificate ends.");
-constexpr observe::Family kPublishes = observe::text_counter("tulle_control_publish_total", "How often changes were told to streams.");
+constexpr observe::Family kPublishes =
+    observe::text_counter("tulle_control_publish_total", "How often changes were told to streams.");
 }  // namespace
 
 PlaneMetrics::PlaneMetrics(observe::Shard& shard, const Plane& plane)
@@ -149,7 +156,8 @@ void PlaneMetrics::refresh(uint64_t publishes) {
   manifests_->set(static_cast<double>(plane_.folder().size()));
   problems_->set(static_cast<double>(plane_.folder().problems().size()));
   topics_->set(static_cast<double>(plane_.hub().topics()));
-  auto left = plane_.authorities().issuer.not_after() - std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+  auto left = plane_.authorities().issuer.not_after() -
+              std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
   issuer_ttl_->set(to_seconds(left));
   publishes_->set(publishes);
 }

@@ -55,7 +55,8 @@ Result<EndpointCache::SetPtr> EndpointCache::get(const Index& index, uint64_t ge
 
 EndpointCache::Messages EndpointCache::messages(const ServiceTarget& target, const SetPtr& from, const SetPtr& to) {
   Entry& entry = entries_[key_of(target)];
-  if (auto known = entry.messages.lock(); known && entry.to.lock() == to && entry.from_nothing == !from && entry.from.lock() == from)
+  if (auto known = entry.messages.lock();
+      known && entry.to.lock() == to && entry.from_nothing == !from && entry.from.lock() == from)
     return known;
   auto made = std::make_shared<const std::vector<std::string>>(encode_in_parts(diff(from.get(), *to)));
   entry.from = from;

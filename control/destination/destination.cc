@@ -13,7 +13,8 @@ constexpr uint16_t kAdminPort = 4191;
 
 Result<Target> parse_service(std::string_view host, uint16_t port, std::string_view domain, std::string_view path) {
   auto bad = [&] {
-    return fail(Code::kInvalid, cat("found ", quoted(path), "; accepted: NAME.NAMESPACE.svc.", domain, "[:PORT]"), Side::kClient);
+    return fail(Code::kInvalid, cat("found ", quoted(path), "; accepted: NAME.NAMESPACE.svc.", domain, "[:PORT]"),
+                Side::kClient);
   };
   std::string suffix = cat(".svc.", domain);
   if (!host.ends_with(suffix)) return bad();
@@ -96,8 +97,8 @@ wire::DestinationProfile endpoint_profile(const Snapshot& snapshot, SocketAddr a
     }
   out.endpoint = pod_endpoint(snapshot, *pod, port, served, false);
   out.endpoint->labels["namespace"] = pod->meta.ns;
-  out.opaque = out.endpoint->hint == wire::ProtocolHint::kOpaque ||
-               (pod->meshed && pod_port_is_opaque(snapshot, *pod, port));
+  out.opaque =
+      out.endpoint->hint == wire::ProtocolHint::kOpaque || (pod->meshed && pod_port_is_opaque(snapshot, *pod, port));
   return out;
 }
 
@@ -105,7 +106,8 @@ Result<wire::DestinationProfile> service_profile(const Snapshot& snapshot, const
   wire::DestinationProfile out;
   const Service& service = *entry.spec;
   if (!service.external_name.empty())
-    return fail(Code::kInvalid, cat(service.meta.ref().to_string(), " is a name for ", service.external_name), Side::kClient);
+    return fail(Code::kInvalid, cat(service.meta.ref().to_string(), " is a name for ", service.external_name),
+                Side::kClient);
   const ServicePort* port = service.find_port(number);
   if (!port) return out;  // no profile: the outbound policy says what to do
   out.name = snapshot.mesh().service_name(service.meta.ns, service.meta.name);
@@ -141,7 +143,8 @@ wire::Endpoint pod_endpoint(const Snapshot& snapshot, const Pod& pod, uint16_t p
   std::string identity = mesh.identity(pod.meta.ns, pod.service_account);
   out.tls = wire::TlsIdentity{wire::TlsIdentity::Kind::kDns, identity, identity};
   auto server = server_of(snapshot, pod, port);
-  opaque = opaque || pod_port_is_opaque(snapshot, pod, port) || (server && server->protocol == Server::Protocol::kOpaque);
+  opaque =
+      opaque || pod_port_is_opaque(snapshot, pod, port) || (server && server->protocol == Server::Protocol::kOpaque);
   out.hint = opaque ? wire::ProtocolHint::kOpaque : wire::ProtocolHint::kH2;
   if (port != kAdminPort) out.opaque_transport_port = kTransportPort;
   return out;
@@ -152,7 +155,8 @@ Result<EndpointSet> endpoints(const Snapshot& snapshot, const ServiceTarget& tar
   const ServiceEntry* entry = snapshot.endpoints(target.service);
   if (!entry) return out;
   if (!entry->spec->external_name.empty())
-    return fail(Code::kInvalid, cat(target.service.to_string(), " is a name for ", entry->spec->external_name), Side::kClient);
+    return fail(Code::kInvalid, cat(target.service.to_string(), " is a name for ", entry->spec->external_name),
+                Side::kClient);
   out.exists = true;
   out.labels = {{"service", target.service.name}, {"namespace", target.service.ns}};
   add_pods(snapshot, *entry, target, out);

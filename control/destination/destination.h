@@ -26,9 +26,9 @@ Result<Target> parse_target(std::string_view path, std::string_view cluster_doma
 
 // The instances of a target, by address. Immutable, shared by all who watch the same.
 struct EndpointSet {
-  bool exists = false;                   // the Service does
-  std::vector<wire::Endpoint> endpoints; // ordered by address, no two the same
-  wire::Labels labels;                   // of the set
+  bool exists = false;                    // the Service does
+  std::vector<wire::Endpoint> endpoints;  // ordered by address, no two the same
+  wire::Labels labels;                    // of the set
 };
 
 // What Get answers for a Service: its ready instances at that port. A Service that is not there is an empty set.

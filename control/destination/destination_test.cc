@@ -32,14 +32,17 @@ TEST(Target, Forms) {
   EXPECT_EQ(t.host, "db-0");
   EXPECT_EQ(t.port, 5432);
   EXPECT_EQ(std::get<SocketAddr>(*parse_target("127.64.0.1:90", "cluster.local")).to_string(), "127.64.0.1:90");
-  for (auto bad : {"", "api", "api.shop", "api.shop.svc.cluster.local.", "a.b.c.d.svc.cluster.local", "api.shop.svc.other", ".shop.svc.cluster.local",
-                   "api.shop.svc.cluster.local:0", "api.shop.svc.cluster.local:99999", "api.shop.svc.cluster.local:x"})
+  for (auto bad : {"", "api", "api.shop", "api.shop.svc.cluster.local.", "a.b.c.d.svc.cluster.local",
+                   "api.shop.svc.other", ".shop.svc.cluster.local", "api.shop.svc.cluster.local:0",
+                   "api.shop.svc.cluster.local:99999", "api.shop.svc.cluster.local:x"})
     EXPECT_FALSE(parse_target(bad, "cluster.local")) << bad;
 }
 
 TEST(Endpoints, ReadyInstancesAtTheirServedPorts) {
   TestMesh m;
-  m.service("api", "selector: {app: api}, ports: [{name: http, port: 80, targetPort: http}, {name: num, port: 81, targetPort: 90}]");
+  m.service(
+      "api",
+      "selector: {app: api}, ports: [{name: http, port: 80, targetPort: http}, {name: num, port: 81, targetPort: 90}]");
   m.pod("b", 2, {{"app", "api"}}, {{"http", 8080}, {"x", 90}});
   m.pod("a", 1, {{"app", "api"}, {"topology.kubernetes.io/zone", "z1"}}, {{"http", 80}});
   m.pod("c", 3, {{"app", "api"}}, {{"http", 8080}}, false);
@@ -48,8 +51,8 @@ TEST(Endpoints, ReadyInstancesAtTheirServedPorts) {
   EXPECT_THAT(addresses(set), ElementsAre("127.64.0.1:20080", "127.64.0.2:8080"));
   EXPECT_THAT(set.labels, ElementsAre(Pair("namespace", "shop"), Pair("service", "api")));
   const wire::Endpoint& a = set.endpoints[0];
-  EXPECT_THAT(a.labels, ElementsAre(Pair("control_plane_ns", "linkerd"), Pair("pod", "a"), Pair("serviceaccount", "sa"), Pair("zone", "z1"),
-                                    Pair("zone_locality", "unknown")));
+  EXPECT_THAT(a.labels, ElementsAre(Pair("control_plane_ns", "linkerd"), Pair("pod", "a"), Pair("serviceaccount", "sa"),
+                                    Pair("zone", "z1"), Pair("zone_locality", "unknown")));
   EXPECT_EQ(a.tls->id, "sa.shop.serviceaccount.identity.linkerd.cluster.local");
   EXPECT_EQ(a.hint, ProtocolHint::kH2);
   EXPECT_EQ(a.opaque_transport_port, 4143);
@@ -63,22 +66,31 @@ TEST(Endpoints, ReadyInstancesAtTheirServedPorts) {
 
 TEST(Endpoints, OpaqueByWhoeverSaysSo) {
   TestMesh m;
-  m.service("db", "selector: {app: db}, ports: [{name: my, port: 3306, targetPort: 9306}, {name: pg, port: 5432, appProtocol: linkerd.io/opaque}, {name: http, port: 80}]");
+  m.service("db",
+            "selector: {app: db}, ports: [{name: my, port: 3306, targetPort: 9306}, {name: pg, port: 5432, "
+            "appProtocol: linkerd.io/opaque}, {name: http, port: 80}]");
   m.pod("a", 1, {{"app", "db"}}, {{"my", 9306}, {"pg", 5432}, {"http", 80}, {"redis", 6379}});
-  auto hint = [&](std::string_view port) { return get(m, cat("db.shop.svc.cluster.local:", port)).endpoints.at(0).hint; };
+  auto hint = [&](std::string_view port) {
+    return get(m, cat("db.shop.svc.cluster.local:", port)).endpoints.at(0).hint;
+  };
   EXPECT_EQ(hint("3306"), ProtocolHint::kOpaque);  // the Service's port, default list
   EXPECT_EQ(hint("5432"), ProtocolHint::kOpaque);  // appProtocol
   EXPECT_EQ(hint("80"), ProtocolHint::kH2);
   EXPECT_EQ(hint("6379"), ProtocolHint::kOpaque);  // the pod's port, default list
-  m.put("apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: s, namespace: shop}\nspec: {podSelector: {}, port: http, proxyProtocol: opaque}\n");
+  m.put(
+      "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: s, namespace: shop}\nspec: {podSelector: "
+      "{}, port: http, proxyProtocol: opaque}\n");
   EXPECT_EQ(hint("80"), ProtocolHint::kOpaque);
 }
 
 TEST(Endpoints, FromSlicesThatWereWrittenByHand) {
   TestMesh m;
   m.service("ext", "ports: [{name: http, port: 80}]");
-  m.put("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: e, namespace: shop, labels: {kubernetes.io/service-name: ext}}\n"
-        "addressType: IPv4\nports: [{name: http, port: 9090}]\nendpoints: [{addresses: [10.0.0.2]}, {addresses: [10.0.0.1], conditions: {ready: false}}]\n");
+  m.put(
+      "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: e, namespace: shop, labels: "
+      "{kubernetes.io/service-name: ext}}\n"
+      "addressType: IPv4\nports: [{name: http, port: 9090}]\nendpoints: [{addresses: [10.0.0.2]}, {addresses: "
+      "[10.0.0.1], conditions: {ready: false}}]\n");
   EndpointSet set = get(m, "ext.shop.svc.cluster.local");
   EXPECT_THAT(addresses(set), ElementsAre("10.0.0.2:9090"));
   EXPECT_FALSE(set.endpoints[0].tls);
@@ -141,9 +153,11 @@ TEST(Profile, OfServicesByNameAndAddress) {
   EXPECT_EQ(*p, *profile(m.snapshot(), *parse_target(kApi, "cluster.local")));
   EXPECT_TRUE(profile(m.snapshot(), SocketAddr(ip, 3306))->opaque);
   EXPECT_EQ(*profile(m.snapshot(), SocketAddr(ip, 99)), wire::DestinationProfile{});
-  EXPECT_EQ(profile(m.snapshot(), *parse_target("nix.shop.svc.cluster.local", "cluster.local")).error().code, Code::kNotFound);
+  EXPECT_EQ(profile(m.snapshot(), *parse_target("nix.shop.svc.cluster.local", "cluster.local")).error().code,
+            Code::kNotFound);
   m.service("out", "type: ExternalName, externalName: example.com");
-  EXPECT_EQ(profile(m.snapshot(), *parse_target("out.shop.svc.cluster.local", "cluster.local")).error().code, Code::kInvalid);
+  EXPECT_EQ(profile(m.snapshot(), *parse_target("out.shop.svc.cluster.local", "cluster.local")).error().code,
+            Code::kInvalid);
 }
 
 TEST(Profile, OfOneInstance) {

@@ -42,7 +42,8 @@ Result<std::optional<tls::Authority>> load(const std::string& base) {
 
 Result<tls::Authority> make_issuer(const tls::Authority& root, const std::string& base, const std::string& trust_domain,
                                    WallTime now) {
-  TULLE_TRY(tls::Authority issuer, root.make_issuer(cat("identity.linkerd.", trust_domain).substr(0, 64), kIssuerLife, now));
+  TULLE_TRY(tls::Authority issuer,
+            root.make_issuer(cat("identity.linkerd.", trust_domain).substr(0, 64), kIssuerLife, now));
   TULLE_TRY_VOID(save(issuer, base));
   return issuer;
 }
@@ -54,7 +55,8 @@ Result<std::string> open_token_key(const std::string& path) {
     TULLE_TRY_VOID(write_file_atomic(path, fresh, 0600));
     return fresh;
   }
-  if (key && key->size() < 32) return fail(Code::kInvalid, cat(path, ": shorter than 32 bytes; remove it to have it made anew"));
+  if (key && key->size() < 32)
+    return fail(Code::kInvalid, cat(path, ": shorter than 32 bytes; remove it to have it made anew"));
   return key;
 }
 

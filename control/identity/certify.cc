@@ -22,7 +22,8 @@ grpc::Outcome<wire::CertifyResponse> certify(const Authorities& authorities, con
   if (auto ok = authorities.issuer.verify(authorities.roots, now); !ok)
     return refuse(StatusCode::kUnknown, cat("the issuer cannot sign: ", ok.error().reason));
   if (csr->name.name() != request.identity)
-    return refuse(StatusCode::kFailedPrecondition, cat("the request is for ", csr->name.name(), ", not for ", quoted(request.identity)));
+    return refuse(StatusCode::kFailedPrecondition,
+                  cat("the request is for ", csr->name.name(), ", not for ", quoted(request.identity)));
 
   auto subject = check_token(authorities.token_key, request.token, now);
   if (!subject) {
@@ -31,10 +32,13 @@ grpc::Outcome<wire::CertifyResponse> certify(const Authorities& authorities, con
   }
   std::string identity = mesh.identity(subject->ns, subject->service_account);
   if (identity != request.identity)
-    return refuse(StatusCode::kFailedPrecondition, cat("the token is of ", identity, ", not of ", quoted(request.identity)));
+    return refuse(StatusCode::kFailedPrecondition,
+                  cat("the token is of ", identity, ", not of ", quoted(request.identity)));
 
   auto issued = authorities.issuer.issue(*csr, {&csr->name, 1}, options.lifetime, options.skew, now);
-  if (!issued) return refuse(issued.error().code == Code::kInvalid ? StatusCode::kFailedPrecondition : StatusCode::kUnavailable, issued.error().reason);
+  if (!issued)
+    return refuse(issued.error().code == Code::kInvalid ? StatusCode::kFailedPrecondition : StatusCode::kUnavailable,
+                  issued.error().reason);
   return wire::CertifyResponse{std::move(issued->leaf), std::move(issued->chain), issued->not_after};
 }
 

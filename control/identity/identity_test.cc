@@ -14,8 +14,8 @@
 namespace tulle::control {
 namespace {
 
-using testing::HasSubstr;
 using grpc::StatusCode;
+using testing::HasSubstr;
 
 const WallTime kNow = WallTime(1'800'000'000s);
 
@@ -38,7 +38,8 @@ TEST(Token, SaysWhoseItIs) {
   std::string changed = token;
   changed[token.find('.') + 5] ^= 1;
   EXPECT_FALSE(check_token(key, changed, kNow));
-  for (auto bad : {"", "a", "a.b.c", "..", "e30.e30.e30"}) EXPECT_EQ(check_token(key, bad, kNow).error().code, Code::kInvalid) << bad;
+  for (auto bad : {"", "a", "a.b.c", "..", "e30.e30.e30"})
+    EXPECT_EQ(check_token(key, bad, kNow).error().code, Code::kInvalid) << bad;
   EXPECT_EQ(check_token(key, std::string(5000, 'a'), kNow).error().code, Code::kInvalid);
   // An unsigned one: {"alg":"none"}.
   std::string none = cat("eyJhbGciOiJub25lIn0", token.substr(token.find('.')));
@@ -81,7 +82,8 @@ TEST(Certify, InLinkerdsOrderWithItsCodes) {
   std::string name = mesh.identity("shop", "api");
   auto id = tls::Identity::parse(name);
   auto key = tls::PrivateKey::generate();
-  wire::CertifyRequest good{name, issue_token(a->token_key, {"shop", "api", "api-1"}, 24h, kNow), *tls::make_csr(*key, *id)};
+  wire::CertifyRequest good{name, issue_token(a->token_key, {"shop", "api", "api-1"}, 24h, kNow),
+                            *tls::make_csr(*key, *id)};
   auto ask = [&](const wire::CertifyRequest& r, WallTime now = kNow) { return certify(*a, mesh, {}, r, now); };
 
   auto ok = ask(good);
@@ -105,9 +107,14 @@ TEST(Certify, InLinkerdsOrderWithItsCodes) {
   EXPECT_EQ(code([](auto& r) { r.csr = ""; }), StatusCode::kInvalidArgument);
   EXPECT_EQ(code([](auto& r) { r.csr = "garbage"; }), StatusCode::kInvalidArgument);
   EXPECT_EQ(code([](auto& r) { r.token = "garbage"; }), StatusCode::kInvalidArgument);
-  EXPECT_EQ(code([](auto& r) { r.identity = "web.shop.serviceaccount.identity.linkerd.cluster.local"; }), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(code([&](auto& r) { r.token = issue_token(a->token_key, {"shop", "web", "web-1"}, 24h, kNow); }), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(code([&](auto& r) { r.token = issue_token("another key of thirty-two bytes.", {"shop", "api", "api-1"}, 24h, kNow); }), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code([](auto& r) { r.identity = "web.shop.serviceaccount.identity.linkerd.cluster.local"; }),
+            StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code([&](auto& r) { r.token = issue_token(a->token_key, {"shop", "web", "web-1"}, 24h, kNow); }),
+            StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code([&](auto& r) {
+              r.token = issue_token("another key of thirty-two bytes.", {"shop", "api", "api-1"}, 24h, kNow);
+            }),
+            StatusCode::kFailedPrecondition);
   EXPECT_EQ(code([](auto&) {}, kNow + 25h), StatusCode::kFailedPrecondition);  // the token has expired
   EXPECT_EQ(code([](auto&) {}, kNow + 24h * 400), StatusCode::kUnknown);       // the issuer has
 }

@@ -64,9 +64,11 @@ Result<TokenSubject> check_token(std::string_view key, std::string_view token, W
   if (text("aud") != kAudience) return malformed(cat("its audience is not ", kAudience));
   auto exp = claims.find("exp");
   std::string subject = text("sub");
-  if (exp == claims.end() || !exp->is_number_integer() || !subject.starts_with(kSubjectPrefix)) return malformed("exp or sub is missing");
+  if (exp == claims.end() || !exp->is_number_integer() || !subject.starts_with(kSubjectPrefix))
+    return malformed("exp or sub is missing");
   auto names = split(std::string_view(subject).substr(kSubjectPrefix.size()), ':');
-  if (names.size() != 2 || names[0].empty() || names[1].empty()) return malformed("its sub is not that of a service account");
+  if (names.size() != 2 || names[0].empty() || names[1].empty())
+    return malformed("its sub is not that of a service account");
 
   std::string_view signed_part = token.substr(0, parts[0].size() + 1 + parts[1].size());
   if (!tls::equal_secrets(*signature, tls::hmac_sha256(key, signed_part)))

@@ -20,7 +20,8 @@ uint32_t usable(const Cidr& network) { return size_of(network) / 256 * 254; }
 
 }  // namespace
 
-// One line per Service: "ADDRESS NAMESPACE NAME RELEASED", RELEASED 0 while it is in use; the second line is the cursor.
+// One line per Service: "ADDRESS NAMESPACE NAME RELEASED", RELEASED 0 while it is in use; the second line is the
+// cursor.
 std::string ServiceAddresses::save() const {
   std::string out = cat(kHeader, "\nnext ", next_, "\n");
   for (const auto& [ref, entry] : entries_)

@@ -35,9 +35,8 @@ template <class T>
 void replace_in(std::vector<std::shared_ptr<const T>>& list, const T* before, std::shared_ptr<const T> after) {
   std::erase_if(list, [&](const auto& item) { return item.get() == before; });
   if (!after) return;
-  auto at = std::upper_bound(list.begin(), list.end(), after, [](const auto& a, const auto& b) {
-    return precedence(a->meta) < precedence(b->meta);
-  });
+  auto at = std::upper_bound(list.begin(), list.end(), after,
+                             [](const auto& a, const auto& b) { return precedence(a->meta) < precedence(b->meta); });
   list.insert(at, std::move(after));
 }
 
@@ -184,9 +183,8 @@ void Index::imply_service(const Ref& ref, int64_t now) {
 }
 
 void Index::join(ServiceEntry& entry, const PodPtr& pod) {
-  auto at = std::lower_bound(entry.pods.begin(), entry.pods.end(), pod, [](const PodPtr& a, const PodPtr& b) {
-    return a->meta.name < b->meta.name;
-  });
+  auto at = std::lower_bound(entry.pods.begin(), entry.pods.end(), pod,
+                             [](const PodPtr& a, const PodPtr& b) { return a->meta.name < b->meta.name; });
   entry.pods.insert(at, pod);
   selected_by_[pod->meta.ref()].push_back(entry.spec->meta.ref());
 }

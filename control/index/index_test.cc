@@ -117,8 +117,8 @@ TEST(Index, SnapshotsNoteWhatTheyRead) {
 TEST(Index, ServersInOrderOfPrecedence) {
   TestMesh m;
   auto server = [&](std::string_view name, std::string_view created, std::string_view port) {
-    m.put(cat("apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: ", name, ", namespace: shop, creationTimestamp: \"", created,
-              "\"}\nspec: {podSelector: {}, port: ", port, "}\n"));
+    m.put(cat("apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: ", name,
+              ", namespace: shop, creationTimestamp: \"", created, "\"}\nspec: {podSelector: {}, port: ", port, "}\n"));
   };
   m.pod("a", 1, {{"app", "api"}}, {{"http", 8080}});
   Pod pod = *m.snapshot().pod({"shop", "a"});
@@ -133,13 +133,17 @@ TEST(Index, ServersInOrderOfPrecedence) {
 
 TEST(Traits, OpaquePorts) {
   TestMesh m;
-  m.service("db", "ports: [{name: pg, port: 5433}, {name: x, port: 90, appProtocol: http}, {name: y, port: 91, appProtocol: mystery}, {name: my, port: 3306}]");
+  m.service("db",
+            "ports: [{name: pg, port: 5433}, {name: x, port: 90, appProtocol: http}, {name: y, port: 91, appProtocol: "
+            "mystery}, {name: my, port: 3306}]");
   const Service& db = *m.snapshot().service({"shop", "db"})->spec;
   EXPECT_FALSE(service_port_is_opaque(m.snapshot(), db, db.ports[0]));
   EXPECT_FALSE(service_port_is_opaque(m.snapshot(), db, db.ports[1]));
   EXPECT_TRUE(service_port_is_opaque(m.snapshot(), db, db.ports[2]));
   EXPECT_TRUE(service_port_is_opaque(m.snapshot(), db, db.ports[3]));
-  m.put("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {config.linkerd.io/opaque-ports: 'pg, 7000-7010'}}\n");
+  m.put(
+      "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {config.linkerd.io/opaque-ports: 'pg, "
+      "7000-7010'}}\n");
   EXPECT_TRUE(service_port_is_opaque(m.snapshot(), db, db.ports[0]));
   EXPECT_FALSE(service_port_is_opaque(m.snapshot(), db, db.ports[3]));
   m.pod("a", 1, {}, {{"x", 7005}});

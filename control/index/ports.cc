@@ -23,7 +23,9 @@ Result<PortSet> parse_port_set(std::string_view text) {
     auto to = dash == item.npos ? from : parse_number<uint16_t>(trim(item.substr(dash + 1)));
     if (from && to && *from > 0 && *from <= *to) out.ranges.emplace_back(*from, *to);
     else if (!from && is_port_name(item)) out.names.emplace_back(item);
-    else return fail(Code::kInvalid, cat("found ", quoted(item), "; accepted: ports, ranges such as 9000-9010, names of ports"));
+    else
+      return fail(Code::kInvalid,
+                  cat("found ", quoted(item), "; accepted: ports, ranges such as 9000-9010, names of ports"));
   }
   return out;
 }

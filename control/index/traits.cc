@@ -45,7 +45,8 @@ Result<WorkloadToken> parse_workload_token(std::string_view text) {
   if (!text.starts_with('{')) {
     size_t colon = text.find(':');
     if (colon == text.npos || colon == 0)
-      return fail(Code::kInvalid, cat("found ", quoted(text), "; accepted: {\"ns\": …, \"pod\": …} or NAMESPACE:POD"), Side::kClient);
+      return fail(Code::kInvalid, cat("found ", quoted(text), "; accepted: {\"ns\": …, \"pod\": …} or NAMESPACE:POD"),
+                  Side::kClient);
     out.ns = text.substr(0, colon);
     out.pod = text.substr(colon + 1);
     return out;
@@ -57,7 +58,8 @@ Result<WorkloadToken> parse_workload_token(std::string_view text) {
   for (auto [field, to] : fields) {
     auto it = json.find(field);
     if (it == json.end()) continue;
-    if (!it->is_string()) return fail(Code::kInvalid, cat(field, ": found ", it->dump(), "; accepted: text"), Side::kClient);
+    if (!it->is_string())
+      return fail(Code::kInvalid, cat(field, ": found ", it->dump(), "; accepted: text"), Side::kClient);
     *to = it->get<std::string>();
   }
   return out;

@@ -9,7 +9,8 @@
 namespace tulle::control {
 
 // The annotation or, failing that, that of its namespace; nothing where neither has it.
-std::optional<std::string_view> effective_annotation(const Snapshot& snapshot, const Metadata& meta, std::string_view key);
+std::optional<std::string_view> effective_annotation(const Snapshot& snapshot, const Metadata& meta,
+                                                     std::string_view key);
 
 inline constexpr std::string_view kOpaquePorts = "config.linkerd.io/opaque-ports";
 inline constexpr std::string_view kSkipInboundPorts = "config.linkerd.io/skip-inbound-ports";

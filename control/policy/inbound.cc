@@ -73,7 +73,8 @@ wire::Server default_server(const Snapshot& snapshot, const Pod& pod, uint16_t p
   wire::Server out;
   std::string policy = default_policy(snapshot, pod, port);
   bool admin = port == kAdminPort;
-  out.kind = !admin && pod_port_is_opaque(snapshot, pod, port) ? wire::Server::Kind::kOpaque : wire::Server::Kind::kDetect;
+  out.kind =
+      !admin && pod_port_is_opaque(snapshot, pod, port) ? wire::Server::Kind::kOpaque : wire::Server::Kind::kDetect;
   if (out.kind == wire::Server::Kind::kDetect) out.routes.push_back(default_route());
   out.authorizations = admin ? admin_authorizations() : default_authorizations(snapshot.mesh(), policy);
   out.labels = default_labels(admin ? "admin" : policy);
@@ -133,7 +134,8 @@ Result<wire::Server> inbound_policy(const Snapshot& snapshot, const wire::PortSp
   auto token = parse_workload_token(spec.workload);
   if (!token) return fail(Error(token.error()).with("workload"));
   PodPtr pod = snapshot.pod({token->ns, token->pod});
-  if (token->pod.empty() || !pod) return fail(Code::kNotFound, cat("unknown server: ", quoted(spec.workload)), Side::kClient);
+  if (token->pod.empty() || !pod)
+    return fail(Code::kNotFound, cat("unknown server: ", quoted(spec.workload)), Side::kClient);
   if (auto server = server_of(snapshot, *pod, spec.port)) return server_policy(snapshot, *server);
   return default_server(snapshot, *pod, spec.port);
 }

@@ -22,7 +22,9 @@ std::vector<wire::RouteMatch> route_matches(const std::vector<RouteMatch>& match
   for (const RouteMatch& m : matches) {
     wire::RouteMatch match;
     using K = wire::PathMatch::Kind;
-    K kind = m.path_kind == PathMatchKind::kExact ? K::kExact : m.path_kind == PathMatchKind::kPrefix ? K::kPrefix : K::kRegex;
+    K kind = m.path_kind == PathMatchKind::kExact    ? K::kExact
+             : m.path_kind == PathMatchKind::kPrefix ? K::kPrefix
+                                                     : K::kRegex;
     match.path = wire::PathMatch{kind, m.path};
     if (!m.method.empty()) match.method = m.method;
     for (const ValueMatch& h : m.headers) match.headers.push_back({h.name, h.regex, h.value});

@@ -49,7 +49,8 @@ wire::RouteBackend backend(const Snapshot& snapshot, const BackendRef& ref) {
     out.backend = balancer(snapshot.mesh(), service, *ref.port);
     out.filters = route_filters(ref.filters, false);
   } else {
-    out.backend.metadata = {ref.group.empty() ? "core" : ref.group, ref.kind, ref.name, ref.ns, "", ref.port.value_or(0)};
+    out.backend.metadata = {
+        ref.group.empty() ? "core" : ref.group, ref.kind, ref.name, ref.ns, "", ref.port.value_or(0)};
     out.backend.queue = wire::Queue{};
     out.filters.push_back(failure(500, std::move(broken)));
   }
@@ -67,7 +68,8 @@ wire::Rule convert_rule(const Snapshot& snapshot, const RouteRule& rule, const w
   } else {
     out.backends.kind = Distribution::Kind::kRandomAvailable;
     for (const BackendRef& ref : rule.backends) out.backends.backends.push_back(backend(snapshot, ref));
-    bool any = std::any_of(rule.backends.begin(), rule.backends.end(), [](const BackendRef& b) { return b.weight > 0; });
+    bool any =
+        std::any_of(rule.backends.begin(), rule.backends.end(), [](const BackendRef& b) { return b.weight > 0; });
     if (!any) {
       out.backends = {};
       out.filters.push_back(failure(500, "all backends have weight 0"));
@@ -79,14 +81,15 @@ wire::Rule convert_rule(const Snapshot& snapshot, const RouteRule& rule, const w
 
 bool has_parent(const HttpRoute& route, const Ref& service, uint16_t port) {
   for (const ParentRef& p : route.parents)
-    if (p.group.empty() && p.kind == "Service" && p.ns == service.ns && p.name == service.name && (!p.port || *p.port == port))
+    if (p.group.empty() && p.kind == "Service" && p.ns == service.ns && p.name == service.name &&
+        (!p.port || *p.port == port))
       return true;
   return false;
 }
 
 // Producer routes (of the Service's namespace) for everybody, consumer routes for their own namespace.
-std::vector<wire::Route> http_routes(const Snapshot& snapshot, const Ref& service, uint16_t port, std::string_view client_ns,
-                                     const wire::Backend& own) {
+std::vector<wire::Route> http_routes(const Snapshot& snapshot, const Ref& service, uint16_t port,
+                                     std::string_view client_ns, const wire::Backend& own) {
   std::vector<wire::Route> out;
   for (const auto& route : snapshot.routes_of_service(service)) {
     if (route->meta.ns != service.ns && route->meta.ns != client_ns) continue;
@@ -101,7 +104,8 @@ std::vector<wire::Route> http_routes(const Snapshot& snapshot, const Ref& servic
   return out;
 }
 
-wire::OutboundPolicy service_policy(const Snapshot& snapshot, const Ref& service, uint16_t port, std::string_view client_ns) {
+wire::OutboundPolicy service_policy(const Snapshot& snapshot, const Ref& service, uint16_t port,
+                                    std::string_view client_ns) {
   using Kind = wire::OutboundPolicy::Kind;
   wire::OutboundPolicy out;
   out.metadata = {"core", "Service", service.name, service.ns, "", port};
@@ -109,7 +113,8 @@ wire::OutboundPolicy service_policy(const Snapshot& snapshot, const Ref& service
   const ServiceEntry* entry = snapshot.service(service);
   const ServicePort* declared = entry ? entry->spec->find_port(port) : nullptr;
   if (declared && service_port_is_opaque(snapshot, *entry->spec, *declared)) out.kind = Kind::kOpaque;
-  else if (declared && declared->app_protocol) out.kind = *declared->app_protocol == "http" ? Kind::kHttp1 : Kind::kHttp2;
+  else if (declared && declared->app_protocol)
+    out.kind = *declared->app_protocol == "http" ? Kind::kHttp1 : Kind::kHttp2;
   else out.kind = Kind::kDetect;
 
   if (out.kind == Kind::kOpaque || out.kind == Kind::kDetect)
@@ -146,10 +151,12 @@ wire::OutboundPolicy straight_on(SocketAddr addr) {
   return out;
 }
 
-Result<wire::OutboundPolicy> by_authority(const Snapshot& snapshot, std::string_view authority, std::string_view client_ns) {
+Result<wire::OutboundPolicy> by_authority(const Snapshot& snapshot, std::string_view authority,
+                                          std::string_view client_ns) {
   auto parts = split_host_port(authority);
   if (!parts || authority.size() > 512)
-    return fail(Code::kInvalid, cat("found authority ", quoted(authority), "; accepted: NAME.NAMESPACE.svc[:PORT]"), Side::kClient);
+    return fail(Code::kInvalid, cat("found authority ", quoted(authority), "; accepted: NAME.NAMESPACE.svc[:PORT]"),
+                Side::kClient);
   std::string_view host = parts->host;
   if (host.ends_with('.')) host.remove_suffix(1);
   std::string domain = cat(".", snapshot.mesh().cluster_domain);
@@ -174,7 +181,8 @@ Result<wire::OutboundPolicy> outbound_policy(const Snapshot& snapshot, const wir
     return service_policy(snapshot, service.meta.ref(), addr.port, token->ns);
   }
   for (const Cidr& network : snapshot.mesh().networks)
-    if (network.contains(addr.ip)) return fail(Code::kNotFound, cat("no such service: ", addr.to_string()), Side::kClient);
+    if (network.contains(addr.ip))
+      return fail(Code::kNotFound, cat("no such service: ", addr.to_string()), Side::kClient);
   return straight_on(addr);
 }
 

@@ -36,8 +36,10 @@ wire::Server inbound(TestMesh& m, uint16_t port, std::string_view pod = "a") {
 
 TEST(Outbound, AServiceWithoutRoutes) {
   TestMesh m;
-  m.service("api", "ports: [{name: http, port: 80}, {name: h1, port: 81, appProtocol: http}, {name: h2, port: 82, appProtocol: kubernetes.io/h2c},"
-                   "{name: o, port: 83, appProtocol: tcp}, {name: my, port: 3306}]");
+  m.service("api",
+            "ports: [{name: http, port: 80}, {name: h1, port: 81, appProtocol: http}, {name: h2, port: 82, "
+            "appProtocol: kubernetes.io/h2c},"
+            "{name: o, port: 83, appProtocol: tcp}, {name: my, port: 3306}]");
   wire::OutboundPolicy p = outbound(m, "api", 80);
   EXPECT_EQ(p.kind, OutKind::kDetect);
   EXPECT_EQ(p.detect_timeout, 10s);
@@ -102,8 +104,10 @@ TEST(Outbound, RoutesWithWeights) {
   EXPECT_EQ(std::get<wire::Balancer>(rule.backends.backends[0].backend.kind).path, "api-v1.shop.svc.cluster.local:80");
   // What is missing keeps its share and says why.
   EXPECT_EQ(rule.backends.backends[1].weight, 10u);
-  EXPECT_THAT(std::get<wire::InjectHttpFailure>(rule.backends.backends[1].filters[0]).message, HasSubstr("Service not found nix"));
-  EXPECT_THAT(std::get<wire::InjectHttpFailure>(r.rules[1].filters[0]).message, HasSubstr("URLRewrite is not supported"));
+  EXPECT_THAT(std::get<wire::InjectHttpFailure>(rule.backends.backends[1].filters[0]).message,
+              HasSubstr("Service not found nix"));
+  EXPECT_THAT(std::get<wire::InjectHttpFailure>(r.rules[1].filters[0]).message,
+              HasSubstr("URLRewrite is not supported"));
   EXPECT_EQ(r.rules[1].backends.kind, Dist::kFirstAvailable);
   EXPECT_EQ(r.rules[2].backends.kind, Dist::kEmpty);
   EXPECT_THAT(std::get<wire::InjectHttpFailure>(r.rules[2].filters[0]).message, HasSubstr("weight 0"));
@@ -129,12 +133,15 @@ TEST(Outbound, RoutesOfOtherNamespacesAreForTheirOwnClients) {
 
 TEST(Outbound, OtherTargets) {
   TestMesh m;
-  auto ask = [&](std::variant<SocketAddr, std::string> target) { return outbound_policy(m.snapshot(), {"shop:x", std::move(target)}); };
+  auto ask = [&](std::variant<SocketAddr, std::string> target) {
+    return outbound_policy(m.snapshot(), {"shop:x", std::move(target)});
+  };
   EXPECT_EQ(ask(SocketAddr(IpAddr::v4(127, 96, 3, 3), 80)).error().code, Code::kNotFound);
   EXPECT_EQ(ask(SocketAddr(IpAddr::v4(127, 64, 3, 3), 80)).error().code, Code::kNotFound);
   auto out = ask(SocketAddr(IpAddr::v4(93, 184, 216, 34), 443));
   EXPECT_EQ(out->metadata, wire::Metadata::default_named("egress-fallback"));
-  EXPECT_EQ(std::get<wire::Endpoint>(out->opaque[0].rules[0].backends.backends[0].backend.kind).addr.to_string(), "93.184.216.34:443");
+  EXPECT_EQ(std::get<wire::Endpoint>(out->opaque[0].rules[0].backends.backends[0].backend.kind).addr.to_string(),
+            "93.184.216.34:443");
   EXPECT_TRUE(wire::decode_outbound_policy(wire::encode(*out)));
   for (auto authority : {"api.shop.svc.cluster.local:80", "api.shop.svc.cluster.local.", "api.shop.svc"})
     EXPECT_EQ(ask(std::string(authority))->metadata.name, "api") << authority;
@@ -178,8 +185,11 @@ TEST(Inbound, Servers) {
   TestMesh m;
   m.pod("a", 1, {{"app", "web"}}, {{"http", 8080}});
   auto server = [&](std::string_view protocol, std::string_view policy) {
-    m.put(cat("apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: web, namespace: shop}\nspec: {podSelector: {matchLabels: {app: web}},"
-              " port: http, proxyProtocol: ", protocol, ", accessPolicy: ", policy, "}\n"));
+    m.put(
+        cat("apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: web, namespace: shop}\nspec: "
+            "{podSelector: {matchLabels: {app: web}},"
+            " port: http, proxyProtocol: ",
+            protocol, ", accessPolicy: ", policy, "}\n"));
     return inbound(m, 8080);
   };
   wire::Server s = server("HTTP/1", "all-unauthenticated");
@@ -193,8 +203,9 @@ TEST(Inbound, Servers) {
   EXPECT_EQ(server("TLS", "deny").kind, InKind::kTls);
   EXPECT_EQ(server("unknown", "deny").kind, InKind::kDetect);
   EXPECT_EQ(inbound(m, 9090).labels.at("kind"), "default");
-  m.put("apiVersion: policy.linkerd.io/v1beta3\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\n"
-        "spec: {parentRefs: [{kind: Server, name: web}], rules: [{matches: [{path: {value: /a}}]}]}\n");
+  m.put(
+      "apiVersion: policy.linkerd.io/v1beta3\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\n"
+      "spec: {parentRefs: [{kind: Server, name: web}], rules: [{matches: [{path: {value: /a}}]}]}\n");
   s = server("HTTP/1", "deny");
   EXPECT_EQ(s.routes[0].metadata.name, "r");
   EXPECT_EQ(s.routes[0].rules[0].matches[0].path->text, "/a");

@@ -20,9 +20,11 @@ std::optional<int64_t> parse_timestamp(std::string_view text) {
 
 void check_labels(Fields& meta, std::string_view field, const Labels& labels, bool values) {
   for (const auto& [key, value] : labels) {
-    if (!is_label_key(key)) meta.error(field, cat("found the key ", quoted(key), "; accepted: [PREFIX/]NAME of letters, digits, -, _ and ."));
+    if (!is_label_key(key))
+      meta.error(field, cat("found the key ", quoted(key), "; accepted: [PREFIX/]NAME of letters, digits, -, _ and ."));
     if (values && !is_label_value(value))
-      meta.error(field, cat("found ", quoted(value), " for ", key, "; accepted: at most 63 letters, digits, -, _ and ."));
+      meta.error(field,
+                 cat("found ", quoted(value), " for ", key, "; accepted: at most 63 letters, digits, -, _ and ."));
   }
 }
 
@@ -47,7 +49,9 @@ Metadata decode_metadata(Fields& document, bool namespaced) {
   check_labels(meta, "annotations", out.annotations, false);
   if (auto created = meta.text("creationTimestamp")) {
     if (auto t = parse_timestamp(*created)) out.created = *t;
-    else meta.error("creationTimestamp", cat("found ", quoted(*created), "; accepted: a time such as 2026-11-24T08:00:00Z"));
+    else
+      meta.error("creationTimestamp",
+                 cat("found ", quoted(*created), "; accepted: a time such as 2026-11-24T08:00:00Z"));
   }
   meta.ignore({"uid", "resourceVersion", "generation", "managedFields", "ownerReferences", "finalizers", "selfLink",
                "deletionTimestamp", "deletionGracePeriodSeconds"});
@@ -98,7 +102,8 @@ Service decode_service(Fields& document) {
   Service out;
   out.meta = decode_metadata(document, true);
   if (is_dns_subdomain(out.meta.name) && !is_dns_label(out.meta.name))
-    document.report().error(document.line(), "metadata.name", cat("found ", quoted(out.meta.name), "; accepted: a name of a-z, 0-9 and -"));
+    document.report().error(document.line(), "metadata.name",
+                            cat("found ", quoted(out.meta.name), "; accepted: a name of a-z, 0-9 and -"));
   Fields spec(document.require("spec", "a map with ports"), "spec", document.report());
   document.ignore({"status"});
   if (!spec.present()) return out;
@@ -110,11 +115,13 @@ Service decode_service(Fields& document) {
     out.external_name = spec.require_text("externalName", "a DNS name");
   } else {
     spec.ignore({"externalName"});
-    if (out.ports.empty() && !spec.report().failed()) spec.error("ports", "missing; accepted: a list of at least one port");
+    if (out.ports.empty() && !spec.report().failed())
+      spec.error("ports", "missing; accepted: a list of at least one port");
   }
   if (auto ip = spec.text("clusterIP")) {
     if (*ip == "None") out.headless = true;
-    else if (!ip->empty()) spec.report().warn(spec.line(), "spec.clusterIP", "not acted on: the mesh gives each Service its address");
+    else if (!ip->empty())
+      spec.report().warn(spec.line(), "spec.clusterIP", "not acted on: the mesh gives each Service its address");
   }
   spec.not_acted_on({"internalTrafficPolicy", "sessionAffinity", "trafficDistribution"});
   spec.ignore({"clusterIPs", "ipFamilies", "ipFamilyPolicy", "sessionAffinityConfig", "externalTrafficPolicy",
@@ -128,7 +135,9 @@ EndpointSlice decode_endpoint_slice(Fields& document) {
   out.meta = decode_metadata(document, true);
   auto label = out.meta.labels.find("kubernetes.io/service-name");
   if (label != out.meta.labels.end()) out.service = label->second;
-  else document.report().error(document.line(), "metadata.labels", "missing kubernetes.io/service-name; accepted: the name of a Service");
+  else
+    document.report().error(document.line(), "metadata.labels",
+                            "missing kubernetes.io/service-name; accepted: the name of a Service");
   if (auto type = document.word("addressType", {"IPv4"}); !type && !document.report().failed())
     document.error("addressType", "missing; accepted: IPv4");
   document.each("ports", 100, [&](const YamlNode& item, const std::string& at) {
@@ -174,11 +183,15 @@ LabelSelector decode_label_selector(const YamlNode* node, const std::string& pat
     expression.key = e.require_text("key", "the key of a label");
     std::string op = e.word("operator", {"In", "NotIn", "Exists", "DoesNotExist"}).value_or("");
     if (op.empty() && !report.failed()) e.error("operator", "missing; accepted: In, NotIn, Exists, DoesNotExist");
-    expression.op = op == "In" ? Op::kIn : op == "NotIn" ? Op::kNotIn : op == "Exists" ? Op::kExists : Op::kDoesNotExist;
+    expression.op = op == "In"       ? Op::kIn
+                    : op == "NotIn"  ? Op::kNotIn
+                    : op == "Exists" ? Op::kExists
+                                     : Op::kDoesNotExist;
     expression.values = e.texts("values", 100);
     bool takes_values = op == "In" || op == "NotIn";
     if (takes_values == expression.values.empty() && !op.empty())
-      e.error("values", takes_values ? "missing; accepted: a list of at least one value" : cat("not accepted with ", op));
+      e.error("values",
+              takes_values ? "missing; accepted: a list of at least one value" : cat("not accepted with ", op));
     out.expressions.push_back(std::move(expression));
   });
   return out;
@@ -193,18 +206,25 @@ Server decode_server(Fields& document) {
   if (!spec.present()) return out;
   const YamlNode* pods = spec.take("podSelector");
   const YamlNode* external = spec.take("externalWorkloadSelector");
-  if (!pods == !external) spec.error("podSelector", "accepted: exactly one of podSelector and externalWorkloadSelector");
+  if (!pods == !external)
+    spec.error("podSelector", "accepted: exactly one of podSelector and externalWorkloadSelector");
   out.selects_external = external != nullptr;
   if (pods) out.pods = decode_label_selector(pods, "spec.podSelector", report);
   if (external) decode_label_selector(external, "spec.externalWorkloadSelector", report);
   if (auto port = spec.port_ref("port")) out.port = *port;
   else if (!report.failed()) spec.error("port", "missing; accepted: a port from 1 to 65535, or the name of a port");
-  std::string protocol = spec.word("proxyProtocol", {"unknown", "HTTP/1", "HTTP/2", "gRPC", "opaque", "TLS"}).value_or("unknown");
+  std::string protocol =
+      spec.word("proxyProtocol", {"unknown", "HTTP/1", "HTTP/2", "gRPC", "opaque", "TLS"}).value_or("unknown");
   using P = Server::Protocol;
-  out.protocol = protocol == "HTTP/1" ? P::kHttp1 : protocol == "HTTP/2" ? P::kHttp2 : protocol == "gRPC" ? P::kGrpc
-               : protocol == "opaque" ? P::kOpaque : protocol == "TLS" ? P::kTls : P::kUnknown;
+  out.protocol = protocol == "HTTP/1"   ? P::kHttp1
+                 : protocol == "HTTP/2" ? P::kHttp2
+                 : protocol == "gRPC"   ? P::kGrpc
+                 : protocol == "opaque" ? P::kOpaque
+                 : protocol == "TLS"    ? P::kTls
+                                        : P::kUnknown;
   out.access_policy = spec.word("accessPolicy", {"deny", "audit", "all-unauthenticated", "all-authenticated",
-                                                 "cluster-unauthenticated", "cluster-authenticated"}).value_or("deny");
+                                                 "cluster-unauthenticated", "cluster-authenticated"})
+                          .value_or("deny");
   return out;
 }
 

@@ -18,7 +18,8 @@ bool is_field_value(std::string_view s) {
 bool is_token(std::string_view s) {
   return !s.empty() && s.size() <= 256 && std::all_of(s.begin(), s.end(), [](char c) {
     char l = lower(c);
-    return (l >= 'a' && l <= 'z') || is_digit(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    return (l >= 'a' && l <= 'z') || is_digit(c) ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
   });
 }
 
@@ -79,7 +80,8 @@ std::vector<ValueMatch> decode_value_matches(Fields& match, std::string_view fie
     m.regex = f.word("type", {"Exact", "RegularExpression"}).value_or("Exact") == "RegularExpression";
     m.name = f.require_text("name", "a name");
     if (header) {
-      if (f.present() && !is_token(m.name)) f.error("name", cat("found ", quoted(m.name), "; accepted: the name of a header"));
+      if (f.present() && !is_token(m.name))
+        f.error("name", cat("found ", quoted(m.name), "; accepted: the name of a header"));
       m.name = to_lower(m.name);
     }
     m.value = f.text_or("value", "");
@@ -93,7 +95,9 @@ RouteMatch decode_match(Fields& f) {
   if (const YamlNode* node = f.take("path")) {
     Fields path(node, f.path("path"), f.report());
     std::string type = path.word("type", {"Exact", "PathPrefix", "RegularExpression"}).value_or("PathPrefix");
-    out.path_kind = type == "Exact" ? PathMatchKind::kExact : type == "PathPrefix" ? PathMatchKind::kPrefix : PathMatchKind::kRegex;
+    out.path_kind = type == "Exact"        ? PathMatchKind::kExact
+                    : type == "PathPrefix" ? PathMatchKind::kPrefix
+                                           : PathMatchKind::kRegex;
     out.path = path.text_or("value", "/");
     if (out.path_kind != PathMatchKind::kRegex && !out.path.starts_with('/'))
       path.error("value", cat("found ", quoted(out.path), "; accepted: a path that starts with /"));
@@ -101,7 +105,8 @@ RouteMatch decode_match(Fields& f) {
   out.headers = decode_value_matches(f, "headers", true);
   out.query = decode_value_matches(f, "queryParams", false);
   out.method = f.text_or("method", "");
-  if (!out.method.empty() && !is_token(out.method)) f.error("method", cat("found ", quoted(out.method), "; accepted: a method such as GET"));
+  if (!out.method.empty() && !is_token(out.method))
+    f.error("method", cat("found ", quoted(out.method), "; accepted: a method such as GET"));
   return out;
 }
 
@@ -111,8 +116,10 @@ std::vector<std::pair<std::string, std::string>> decode_headers(Fields& f, std::
     Fields header(&item, at, f.report());
     std::string name = header.require_text("name", "the name of a header");
     std::string value = header.text_or("value", "");
-    if (!name.empty() && !is_token(name)) header.error("name", cat("found ", quoted(name), "; accepted: the name of a header"));
-    if (!is_field_value(value)) header.error("value", cat("found ", quoted(value), "; accepted: text without control characters"));
+    if (!name.empty() && !is_token(name))
+      header.error("name", cat("found ", quoted(name), "; accepted: the name of a header"));
+    if (!is_field_value(value))
+      header.error("value", cat("found ", quoted(value), "; accepted: text without control characters"));
     out.emplace_back(to_lower(name), value);
   });
   return out;
@@ -147,7 +154,8 @@ Redirect decode_redirect(const YamlNode* node, const std::string& path, Report& 
     else if (type == "ReplacePrefixMatch") out.path_prefix = prefix.value_or("/");
     else if (!report.failed()) modifier.error("type", "missing; accepted: ReplaceFullPath, ReplacePrefixMatch");
     for (const auto& value : {out.full_path, out.path_prefix})
-      if (value && !value->starts_with('/')) modifier.error("type", cat("found ", quoted(*value), "; accepted: a path that starts with /"));
+      if (value && !value->starts_with('/'))
+        modifier.error("type", cat("found ", quoted(*value), "; accepted: a path that starts with /"));
   }
   return out;
 }
@@ -157,18 +165,22 @@ std::vector<RouteFilter> decode_filters(Fields& owner) {
   owner.each("filters", 16, [&](const YamlNode& item, const std::string& at) {
     Report& report = owner.report();
     Fields f(&item, at, report);
-    std::string type = f.word("type", {"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "RequestMirror",
-                                       "URLRewrite", "ExtensionRef"}).value_or("");
+    std::string type = f.word("type", {"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect",
+                                       "RequestMirror", "URLRewrite", "ExtensionRef"})
+                           .value_or("");
     auto body = [&](std::string_view field) { return f.require(field, cat("a map, as type ", type, " says")); };
     if (type == "RequestHeaderModifier") {
-      out.push_back(decode_header_modifier(body("requestHeaderModifier"), f.path("requestHeaderModifier"), false, report));
+      out.push_back(
+          decode_header_modifier(body("requestHeaderModifier"), f.path("requestHeaderModifier"), false, report));
     } else if (type == "ResponseHeaderModifier") {
-      out.push_back(decode_header_modifier(body("responseHeaderModifier"), f.path("responseHeaderModifier"), true, report));
+      out.push_back(
+          decode_header_modifier(body("responseHeaderModifier"), f.path("responseHeaderModifier"), true, report));
     } else if (type == "RequestRedirect") {
       out.push_back(decode_redirect(body("requestRedirect"), f.path("requestRedirect"), report));
     } else if (!type.empty()) {
       f.ignore({"requestMirror", "urlRewrite", "extensionRef"});
-      report.warn(f.line(), f.path("type"), cat(type, " is not supported: requests that it would apply to are answered 500"));
+      report.warn(f.line(), f.path("type"),
+                  cat(type, " is not supported: requests that it would apply to are answered 500"));
       out.push_back(UnsupportedFilter{type});
     } else if (!report.failed()) {
       f.error("type", "missing; accepted: RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect");
@@ -187,9 +199,9 @@ BackendRef decode_backend(Fields& f, const HttpRoute& route) {
   out.weight = f.number("weight", 0, 1'000'000).value_or(1);
   out.filters = decode_filters(f);
   if (!out.group.empty() || out.kind != "Service")
-    f.report().warn(f.line(), f.path("kind"), cat("a backend of kind ", quoted(out.kind), " is answered 500; acted on: Service"));
-  else if (!out.port && !f.report().failed())
-    f.error("port", "missing; accepted: a port of the Service");
+    f.report().warn(f.line(), f.path("kind"),
+                    cat("a backend of kind ", quoted(out.kind), " is answered 500; acted on: Service"));
+  else if (!out.port && !f.report().failed()) f.error("port", "missing; accepted: a port of the Service");
   return out;
 }
 
@@ -221,7 +233,8 @@ void decode_hostnames(Fields& spec, HttpRoute& out) {
     std::string_view name = host;
     if (name.starts_with("*.")) name.remove_prefix(2);
     if (!is_dns_subdomain(name))
-      spec.error("hostnames", cat("found ", quoted(host), "; accepted: DNS names in lower case, the first label may be *"));
+      spec.error("hostnames",
+                 cat("found ", quoted(host), "; accepted: DNS names in lower case, the first label may be *"));
   }
 }
 

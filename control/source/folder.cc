@@ -74,9 +74,11 @@ std::vector<Problem> Folder::problems() const {
   std::vector<Problem> out;
   for (const auto& [name, file] : files_) {
     out.insert(out.end(), file.problems.begin(), file.problems.end());
-    bool failed = std::any_of(file.problems.begin(), file.problems.end(), [](const Problem& p) { return p.is_error(); });
+    bool failed =
+        std::any_of(file.problems.begin(), file.problems.end(), [](const Problem& p) { return p.is_error(); });
     if (failed && file.good_once)
-      out.push_back({Problem::Severity::kWarning, name, 0, "", "", "the last good version of this file stays in force"});
+      out.push_back(
+          {Problem::Severity::kWarning, name, 0, "", "", "the last good version of this file stays in force"});
     for (const auto& [key, resource] : file.resources) {
       const auto& owners = owners_.find(key)->second;
       if (*owners.begin() == name) continue;

@@ -46,7 +46,8 @@ TEST(Folder, ABrokenFileKeepsItsLastGoodVersion) {
   Folder f;
   f.update("a.yaml", service("api", 80));
   EXPECT_THAT(f.update("a.yaml", service("api", 99999)), IsEmpty());
-  EXPECT_THAT(texts(f), ElementsAre(HasSubstr("found 99999"), "a.yaml: the last good version of this file stays in force"));
+  EXPECT_THAT(texts(f),
+              ElementsAre(HasSubstr("found 99999"), "a.yaml: the last good version of this file stays in force"));
   EXPECT_THAT(f.unreadable("a.yaml", "Permission denied"), IsEmpty());
   EXPECT_THAT(texts(f), ElementsAre("a.yaml: Permission denied", HasSubstr("last good version")));
   EXPECT_THAT(keys(f.update("a.yaml", service("api", 82))), ElementsAre("Service default/api 82"));
@@ -55,16 +56,20 @@ TEST(Folder, ABrokenFileKeepsItsLastGoodVersion) {
 
 TEST(Folder, AFileThatWasNeverRightGivesItsGoodDocuments) {
   Folder f;
-  EXPECT_THAT(keys(f.update("a.yaml", service("api", 80) + service("web", 99999))), ElementsAre("Service default/api 80"));
-  EXPECT_THAT(keys(f.update("a.yaml", service("api", 81) + service("web", 99999))), ElementsAre("Service default/api 81"));
-  EXPECT_THAT(keys(f.update("a.yaml", service("web", 80))), ElementsAre("Service default/api 0", "Service default/web 80"));
+  EXPECT_THAT(keys(f.update("a.yaml", service("api", 80) + service("web", 99999))),
+              ElementsAre("Service default/api 80"));
+  EXPECT_THAT(keys(f.update("a.yaml", service("api", 81) + service("web", 99999))),
+              ElementsAre("Service default/api 81"));
+  EXPECT_THAT(keys(f.update("a.yaml", service("web", 80))),
+              ElementsAre("Service default/api 0", "Service default/web 80"));
 }
 
 TEST(Folder, TheFirstFileByNameWins) {
   Folder f;
   f.update("b.yaml", service("api", 82));
   EXPECT_THAT(keys(f.update("a.yaml", service("api", 81))), ElementsAre("Service default/api 81"));
-  EXPECT_THAT(texts(f), ElementsAre(HasSubstr("b.yaml: Service default/api: metadata.name: declared already in a.yaml")));
+  EXPECT_THAT(texts(f),
+              ElementsAre(HasSubstr("b.yaml: Service default/api: metadata.name: declared already in a.yaml")));
   EXPECT_THAT(keys(f.update("b.yaml", service("api", 83))), IsEmpty());
   EXPECT_THAT(keys(f.remove("a.yaml")), ElementsAre("Service default/api 83"));
   EXPECT_THAT(texts(f), IsEmpty());

@@ -17,12 +17,17 @@ constexpr Duration kSettle = 20ms;
 constexpr Duration kRetry = 1s;
 constexpr size_t kMaxFile = 1 << 20;
 constexpr size_t kMaxFiles = 10'000;
-constexpr uint32_t kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR;
+constexpr uint32_t kEvents =
+    IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR;
 }  // namespace
 
 FolderWatch::FolderWatch(rt::Reactor& reactor, std::string path, Folder& folder,
                          std::function<void(std::vector<Event>)> on_events)
-    : rt::Timer(reactor), reactor_(reactor), path_(std::move(path)), folder_(folder), on_events_(std::move(on_events)) {}
+    : rt::Timer(reactor),
+      reactor_(reactor),
+      path_(std::move(path)),
+      folder_(folder),
+      on_events_(std::move(on_events)) {}
 
 FolderWatch::~FolderWatch() { stop(); }
 

@@ -25,7 +25,8 @@ class FolderWatch final : private rt::FdHandler, private rt::Timer {
   ~FolderWatch();
 
  private:
-  FolderWatch(rt::Reactor& reactor, std::string path, Folder& folder, std::function<void(std::vector<Event>)> on_events);
+  FolderWatch(rt::Reactor& reactor, std::string path, Folder& folder,
+              std::function<void(std::vector<Event>)> on_events);
   Result<> start();
   void stop();
   Result<> scan(std::vector<Event>& events);

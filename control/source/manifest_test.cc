@@ -101,9 +101,13 @@ spec:
 )");
   EXPECT_TRUE(p.failed);
   EXPECT_THAT(p.resources, IsEmpty());
-  EXPECT_THAT(problems(p), testing::Contains(
-                               "a.yaml:8: Service default/api: spec.ports[0].port: found 99999; accepted: a whole number from 1 to 65535"));
-  EXPECT_THAT(problems(p), testing::Contains(HasSubstr("a.yaml:6: Service default/api: spec.selectors: no such field; accepted: ports, selector")));
+  EXPECT_THAT(
+      problems(p),
+      testing::Contains(
+          "a.yaml:8: Service default/api: spec.ports[0].port: found 99999; accepted: a whole number from 1 to 65535"));
+  EXPECT_THAT(problems(p),
+              testing::Contains(HasSubstr(
+                  "a.yaml:6: Service default/api: spec.selectors: no such field; accepted: ports, selector")));
 }
 
 TEST(Manifest, OneBadDocumentLeavesTheOthers) {
@@ -122,22 +126,28 @@ nonsense
 )");
   EXPECT_TRUE(p.failed);
   ASSERT_EQ(p.resources.size(), 1u);
-  EXPECT_THAT(problems(p), ElementsAre(HasSubstr("a.yaml:9: Service default/Bad_Name: metadata.name: found \"Bad_Name\""),
-                                       HasSubstr("a.yaml:12: found nonsense; accepted: a map")));
+  EXPECT_THAT(problems(p),
+              ElementsAre(HasSubstr("a.yaml:9: Service default/Bad_Name: metadata.name: found \"Bad_Name\""),
+                          HasSubstr("a.yaml:12: found nonsense; accepted: a map")));
 }
 
 TEST(Manifest, ForeignKindsAreReportedNotFatal) {
-  Parsed p = parse_manifest("a.yaml",
-                            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {anything: goes}\n---\n"
-                            "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: y}\nspec: {a: b}\n");
+  Parsed p = parse_manifest(
+      "a.yaml",
+      "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {anything: goes}\n---\n"
+      "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: y}\nspec: {a: b}\n");
   EXPECT_FALSE(p.failed);
   EXPECT_THAT(problems(p), ElementsAre(HasSubstr("\"Deployment\" of \"apps\" is not a kind of the mesh: left out"),
                                        HasSubstr("AuthorizationPolicy is not acted on by this version")));
 }
 
 TEST(Manifest, NumbersAreNoText) {
-  Parsed p = parse_manifest("a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: x\n  annotations:\n    a/b: 3306\n");
-  EXPECT_THAT(problems(p), ElementsAre("a.yaml:6: Namespace x: metadata.annotations.\"a/b\": found 3306; accepted: text (put it in quotes)"));
+  Parsed p = parse_manifest("a.yaml",
+                            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: x\n  annotations:\n    a/b: 3306\n");
+  EXPECT_THAT(
+      problems(p),
+      ElementsAre(
+          "a.yaml:6: Namespace x: metadata.annotations.\"a/b\": found 3306; accepted: text (put it in quotes)"));
 }
 
 TEST(Manifest, DuplicatesAreReported) {
@@ -180,13 +190,15 @@ TEST(Yaml, BombsAndDepthAreRefused) {
   }
   EXPECT_THAT(problems(parse_manifest("b.yaml", bomb)), ElementsAre(HasSubstr("more than 100000 values")));
   EXPECT_THAT(problems(parse_manifest("b.yaml", std::string(10'000, '['))), ElementsAre(HasSubstr("nested deeper")));
-  EXPECT_THAT(problems(parse_manifest("b.yaml", std::string(2'000'000, 'a'))), ElementsAre(HasSubstr("accepted: at most 1048576")));
+  EXPECT_THAT(problems(parse_manifest("b.yaml", std::string(2'000'000, 'a'))),
+              ElementsAre(HasSubstr("accepted: at most 1048576")));
   EXPECT_THAT(problems(parse_manifest("b.yaml", std::string("a\0b", 3))), ElementsAre(HasSubstr("not text")));
   EXPECT_THAT(problems(parse_manifest("b.yaml", "a: [1")), ElementsAre(HasSubstr("not YAML")));
 }
 
 TEST(Yaml, AliasesAreCopied) {
-  Parsed p = parse_manifest("a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: x\n  labels: &l {a: b}\n  annotations: *l\n");
+  Parsed p = parse_manifest(
+      "a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: x\n  labels: &l {a: b}\n  annotations: *l\n");
   EXPECT_THAT(problems(p), IsEmpty());
   EXPECT_EQ(std::get<Namespace>(p.resources.at(0)).meta.annotation("a"), "b");
 }

@@ -27,10 +27,18 @@ bool LabelSelector::selects(const Labels& labels) const {
     bool has = it != labels.end();
     bool in = has && std::find(e.values.begin(), e.values.end(), it->second) != e.values.end();
     switch (e.op) {
-      case Operator::kIn: if (!in) return false; break;
-      case Operator::kNotIn: if (in) return false; break;
-      case Operator::kExists: if (!has) return false; break;
-      case Operator::kDoesNotExist: if (has) return false; break;
+      case Operator::kIn:
+        if (!in) return false;
+        break;
+      case Operator::kNotIn:
+        if (in) return false;
+        break;
+      case Operator::kExists:
+        if (!has) return false;
+        break;
+      case Operator::kDoesNotExist:
+        if (has) return false;
+        break;
     }
   }
   return true;

@@ -76,7 +76,7 @@ struct Service {
   bool headless = false;      // clusterIP: None
   std::string external_name;  // type ExternalName
   bool publish_not_ready = false;
-  bool implied = false;       // no manifest declares it: made from the flags of the workloads that serve it
+  bool implied = false;  // no manifest declares it: made from the flags of the workloads that serve it
 
   const ServicePort* find_port(uint16_t port) const;
 };

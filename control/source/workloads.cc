@@ -23,7 +23,8 @@ Result<> check_labels(std::string_view field, const Labels& labels, bool values)
   for (const auto& [key, value] : labels) {
     if (!is_label_key(key)) return invalid(field, key, "keys [PREFIX/]NAME");
     if (values && !is_label_value(value)) return invalid(field, value, "at most 63 letters, digits, -, _ and .");
-    if (value.size() > 4096) return fail(Code::kInvalid, cat(field, ": ", key, ": more than 4096 bytes"), Side::kClient);
+    if (value.size() > 4096)
+      return fail(Code::kInvalid, cat(field, ": ", key, ": more than 4096 bytes"), Side::kClient);
   }
   return {};
 }
@@ -51,7 +52,8 @@ Result<> Workloads::check(const RegisterRequest& r) const {
   std::set<uint16_t> numbers;
   for (const PodPort& p : r.ports) {
     if (p.port == 0) return invalid("ports.port", "0", "1 to 65535");
-    if (!p.name.empty() && !is_port_name(p.name)) return invalid("ports.name", p.name, "a-z, 0-9 and -, at most 15, at least one letter");
+    if (!p.name.empty() && !is_port_name(p.name))
+      return invalid("ports.name", p.name, "a-z, 0-9 and -, at most 15, at least one letter");
     if (!p.name.empty() && !names.insert(p.name).second) return invalid("ports.name", p.name, "each name once");
     if (!numbers.insert(p.port).second) return invalid("ports.port", std::to_string(p.port), "each port once");
   }
@@ -61,7 +63,8 @@ Result<> Workloads::check(const RegisterRequest& r) const {
 Result<> Workloads::assign_served_ports(std::vector<PodPort>& ports) const {
   std::set<uint16_t> taken(std::begin(kProxyPorts), std::end(kProxyPorts));
   for (const PodPort& p : ports)
-    if (p.served != 0 && !taken.insert(p.served).second) return invalid("ports.served", std::to_string(p.served), "a port of its own");
+    if (p.served != 0 && !taken.insert(p.served).second)
+      return invalid("ports.served", std::to_string(p.served), "a port of its own");
   for (PodPort& p : ports) {
     if (p.served != 0) continue;
     uint32_t wanted = p.port >= options_.first_unprivileged_port ? p.port : p.port + 20'000u;

@@ -33,9 +33,9 @@ struct RegisterRequest {
   std::string service_account = "default";
   Labels labels;
   Labels annotations;
-  std::vector<PodPort> ports;      // served 0: chosen here
-  std::optional<IpAddr> address;   // the one it had, after a restart of the control plane
-  bool ready = false;              // the same
+  std::vector<PodPort> ports;     // served 0: chosen here
+  std::optional<IpAddr> address;  // the one it had, after a restart of the control plane
+  bool ready = false;             // the same
   int64_t pid = 0;
 };
 

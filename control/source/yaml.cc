@@ -47,7 +47,9 @@ class Builder final : public YAML::EventHandler {
     if (!root_.is_null()) documents_.push_back(std::move(root_));
     root_ = YamlNode{};
   }
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { add(leaf(mark, YamlNode::Kind::kNull), anchor); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    add(leaf(mark, YamlNode::Kind::kNull), anchor);
+  }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     YamlNode node = leaf(mark, YamlNode::Kind::kScalar);
@@ -92,9 +94,7 @@ class Builder final : public YAML::EventHandler {
     nodes_ += more;
     if (nodes_ > limits_.nodes) throw Refused{{at, cat("more than ", limits_.nodes, " values in one file")}};
   }
-  [[noreturn]] void too_deep(int at) {
-    throw Refused{{at, cat("nested deeper than ", limits_.depth, " levels")}};
-  }
+  [[noreturn]] void too_deep(int at) { throw Refused{{at, cat("nested deeper than ", limits_.depth, " levels")}}; }
   void open(YamlNode node, YAML::anchor_t anchor) {
     if (open_.size() >= limits_.depth) too_deep(node.line);
     open_.push_back({std::move(node), anchor});

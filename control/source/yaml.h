@@ -13,12 +13,12 @@ namespace tulle::control {
 struct YamlNode {
   enum class Kind : unsigned char { kNull, kScalar, kList, kMap };
   Kind kind = Kind::kNull;
-  bool quoted = false;             // a scalar in quotes (or a block): always text
-  int line = 0;                    // from 1
-  std::string text;                // kScalar
-  std::vector<YamlNode> items;     // kList: the items; kMap: the values
-  std::vector<std::string> keys;   // kMap: the keys, in order, no two the same
-  std::vector<int> key_lines;      // kMap
+  bool quoted = false;            // a scalar in quotes (or a block): always text
+  int line = 0;                   // from 1
+  std::string text;               // kScalar
+  std::vector<YamlNode> items;    // kList: the items; kMap: the values
+  std::vector<std::string> keys;  // kMap: the keys, in order, no two the same
+  std::vector<int> key_lines;     // kMap
 
   bool is_map() const { return kind == Kind::kMap; }
   bool is_list() const { return kind == Kind::kList; }

@@ -1,9 +1,10 @@
 // Small files, whole. Blocking; for start-up, state and manifests, never for a request path.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <string>
-#include <sys/types.h>
 
 #include "libs/base/result.h"
 #include "libs/base/strings.h"
