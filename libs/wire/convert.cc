@@ -4,6 +4,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/message_lite.h>
+#include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/timestamp.pb.h>
 
 #include "meta.pb.h"
@@ -36,8 +37,10 @@ Result<> parse(Bytes bytes, google::protobuf::MessageLite& m, std::string_view w
   if (bytes.size() > kMaxMessage)
     return fail(Code::kTooLarge, cat(what, ": ", bytes.size(), " bytes; at most ", kMaxMessage, " are accepted"),
                 Side::kPeer);
+  google::protobuf::LogSilencer quiet;  // it would write a line of its own about bytes that are not UTF-8
   if (!m.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return fail(Code::kInvalid, cat(what, ": not a well-formed protobuf message (", bytes.size(), " bytes)"),
+    return fail(Code::kInvalid,
+                cat(what, ": not a well-formed protobuf message, or text that is not UTF-8 (", bytes.size(), " bytes)"),
                 Side::kPeer);
   return {};
 }
