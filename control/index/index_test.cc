@@ -91,7 +91,8 @@ TEST(Index, HeadlessServicesHaveNoAddressAndTheirPodsHaveNames) {
   m.pod("db-1", 2, {{"app", "db"}}, {{"pg", 5432}}, false);
   EXPECT_FALSE(m.snapshot().service({"shop", "db"})->address);
   wire::NameTable t = names(m.snapshot(), "shop");
-  ASSERT_EQ(t.names.size(), 2u);
+  ASSERT_EQ(t.names.size(), 3u);
+  EXPECT_EQ(t.names[2].name, "host");
   EXPECT_EQ(t.names[0].name, "db-0.db.shop.svc.cluster.local");
   EXPECT_EQ(t.names[1].name, "db.shop.svc.cluster.local");
   EXPECT_THAT(t.names[1].addresses, ElementsAre(IpAddr::v4(127, 64, 0, 1)));

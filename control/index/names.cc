@@ -23,6 +23,8 @@ wire::NameTable names(const Snapshot& snapshot, std::string_view ns) {
     out.names.push_back(std::move(name));
     if (out.names.size() >= 100'000) break;
   }
+  // Ports of the host's own loopback that a pod was given (`tulle run --host`): what listens there is cli/pod's.
+  out.names.push_back({"host", {IpAddr::v4(127, 0, 0, 2)}});
   return out;
 }
 
