@@ -65,11 +65,11 @@ Ran run(std::vector<std::string> words) {
 }
 
 TEST(MeshPaths, FromTheEnvironment) {
-  std::map<std::string, std::string> vars{{"XDG_RUNTIME_DIR", "/run/user/7"}, {"HOME", "/home/x"}};
+  std::map<std::string, std::string> vars{{"XDG_RUNTIME_DIR", "/run/user/7"}, {"HOME", "/u/x"}};
   auto env = [&](const char* key) { return vars[key]; };
   MeshPaths paths = mesh_paths("local", 7, env).value();
   EXPECT_EQ(paths.socket, "/run/user/7/tulle/local/control.sock");
-  EXPECT_EQ(paths.state, "/home/x/.local/state/tulle/local");
+  EXPECT_EQ(paths.state, "/u/x/.local/state/tulle/local");
   vars = {{"XDG_STATE_HOME", "/var/s"}};
   paths = mesh_paths("a-1", 7, env).value();
   EXPECT_EQ(paths.runtime, "/tmp/tulle-7/a-1");
