@@ -36,6 +36,14 @@ Result<> rtnetlink(void* request, size_t size, const char* what) {
   return {};
 }
 
+nlmsghdr header_of(size_t size, uint16_t type) {
+  nlmsghdr h{};
+  h.nlmsg_len = static_cast<uint32_t>(size);
+  h.nlmsg_type = type;
+  h.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  return h;
+}
+
 }  // namespace
 
 Result<> bring_loopback_up() {
@@ -50,23 +58,37 @@ Result<> bring_loopback_up() {
 
   struct {
     nlmsghdr header;
+    ifaddrmsg address;
+    rtattr local;
+    in_addr ip;
+  } second{};
+  second.header = header_of(sizeof second, RTM_NEWADDR);
+  second.address.ifa_family = AF_INET;
+  second.address.ifa_prefixlen = 32;
+  second.address.ifa_scope = RT_SCOPE_HOST;
+  second.address.ifa_index = static_cast<unsigned>(lo.ifr_ifindex);
+  second.local.rta_type = IFA_LOCAL;
+  second.local.rta_len = RTA_LENGTH(sizeof second.ip);
+  ::inet_pton(AF_INET, kHostAddress.data(), &second.ip);
+  TULLE_TRY_VOID(rtnetlink(&second, sizeof second, "second loopback address"));
+
+  struct {
+    nlmsghdr header;
     rtmsg route;
     rtattr device;
     int32_t index;
-  } request{};
-  request.header.nlmsg_len = sizeof request;
-  request.header.nlmsg_type = RTM_NEWROUTE;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-  request.route.rtm_family = AF_INET;
-  request.route.rtm_dst_len = 0;  // 0.0.0.0/0
-  request.route.rtm_table = RT_TABLE_LOCAL;
-  request.route.rtm_protocol = RTPROT_BOOT;
-  request.route.rtm_scope = RT_SCOPE_HOST;
-  request.route.rtm_type = RTN_LOCAL;
-  request.device.rta_type = RTA_OIF;
-  request.device.rta_len = RTA_LENGTH(sizeof request.index);
-  request.index = lo.ifr_ifindex;
-  return rtnetlink(&request, sizeof request, "local route");
+  } all{};
+  all.header = header_of(sizeof all, RTM_NEWROUTE);
+  all.route.rtm_family = AF_INET;
+  all.route.rtm_dst_len = 0;  // 0.0.0.0/0
+  all.route.rtm_table = RT_TABLE_LOCAL;
+  all.route.rtm_protocol = RTPROT_BOOT;
+  all.route.rtm_scope = RT_SCOPE_HOST;
+  all.route.rtm_type = RTN_LOCAL;
+  all.device.rta_type = RTA_OIF;
+  all.device.rta_len = RTA_LENGTH(sizeof all.index);
+  all.index = lo.ifr_ifindex;
+  return rtnetlink(&all, sizeof all, "local route");
 }
 
 Result<std::vector<HostPort>> listen_for_host(const std::vector<uint16_t>& ports) {

@@ -16,7 +16,8 @@ namespace tulle::cli {
 inline constexpr uint16_t kOutboundPort = 4140;
 
 // Brings `lo` up and makes every IPv4 address local to it (`ip route add local 0.0.0.0/0 dev lo`), so that no packet
-// can leave and each can be answered here.
+// can leave and each can be answered here. kHostAddress becomes an address of it, for getaddrinfo's AI_ADDRCONFIG finds
+// no IPv4 where there is only 127.0.0.1.
 Result<> bring_loopback_up();
 
 // What the name `host` means in a pod: ports of the host's own loopback that the pod was given.

@@ -215,6 +215,16 @@ int connect_to(uint16_t port) {
   return ::connect(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0 ? fd : -1;
 }
 
+TEST_F(PodTest, ThereIsIpv4ForWhoAsksWhetherThereIs) {
+  Pod pod = create(spec(R"(python3 -c '
+import socket
+print(socket.getaddrinfo("192.0.2.1", 80, flags=socket.AI_ADDRCONFIG | socket.AI_NUMERICHOST)[0][4][0])
+s = socket.socket(); s.bind(("127.0.0.2", 0))
+' > $DIR/out)"));
+  EXPECT_EQ(run(pod), 0);
+  EXPECT_EQ(read_small_file(file("out")), "192.0.2.1\n");
+}
+
 TEST_F(PodTest, TheProxyReachesTheApplicationFromTheHostsNetwork) {
   Pod pod = create_with_proxy(spec(kServe));
   ASSERT_TRUE(pod.start_application());
