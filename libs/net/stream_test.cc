@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "libs/base/log.h"
 #include "libs/net/socket.h"
 #include "libs/rt/combine.h"
 #include "libs/rt/scope.h"
@@ -165,6 +166,10 @@ TEST_F(Net, RefusedConnectIsSafeToRetry) { run(refused(*this)); }
 
 rt::Task<void> out_of_fds(Net& t) {
   auto listener = std::move(*Listener::bind(t.reactor, kAny));
+  // UBSan needs a descriptor when it meets a class for the first time, so it meets them now.
+  log_warn("running out of descriptors on purpose");
+  co_await rt::sleep_for(t.reactor, 1ms);
+  EXPECT_FALSE(co_await rt::until(t.reactor, t.reactor.now() + 1ms, listener->accept()));
   ConnectOptions none;
   auto first = co_await connect(t.reactor, listener->local(), none, t.reactor.now() + 1s);
   EXPECT_TRUE(first);

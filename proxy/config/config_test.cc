@@ -210,6 +210,7 @@ std::vector<Case> cases() {
 
       {"TULLE_PROXY_NO_DISCOVERY_TIMEOUT", "1s", [](C c) { return c.no_discovery_timeout == 1s; }, "no"},
       {"TULLE_PROXY_ON_NO_DISCOVERY", "plaintext", [](C c) { return c.on_no_discovery == OnNoDiscovery::kPlaintext; }, "plain"},
+      {"TULLE_PROXY_BALANCER", "round-robin", [](C c) { return c.round_robin; }, "random"},
       {"TULLE_PROXY_MAX_CONNECTIONS", "5", [](C c) { return c.max_connections == 5; }, "0"},
       {"TULLE_PROXY_ABSENT_GRACE", "1s", [](C c) { return c.absent_grace == 1s; }, "no"},
       {"TULLE_PROXY_SERVER_FIRST_WAIT", "0", [](C c) { return c.server_first_wait == 0s; }, "no"},
