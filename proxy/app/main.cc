@@ -135,6 +135,7 @@ int run(const Config& config) {
       .workload = config.workload,
       .profile_networks = config.profile_networks,
       .backoff = control_client_options(config, config.destination_svc).backoff,
+      .pod_ip = config.pod ? std::optional(config.pod->ip) : std::nullopt,
   };
   TargetHub targets(control, target_source(control, streams, shard));
   EndpointHub endpoints(control, endpoint_source(control, streams, shard));

@@ -253,12 +253,15 @@ rt::Task<void> watch_endpoints(rt::Reactor& reactor, const StreamsConfig& config
 
 class PortWatch final : public Listener {
  public:
-  PortWatch(uint16_t port, PortHub::Publish publish) : publish_(std::move(publish)) { info_.port = port; }
+  PortWatch(uint16_t port, std::optional<IpAddr> pod_ip, PortHub::Publish publish)
+      : pod_ip_(pod_ip), publish_(std::move(publish)) {
+    info_.port = port;
+  }
   void on_message(Bytes message) override {
     auto server = wire::decode_server(message);
     if (server) {
       if (server->rate_limit) log_warn("not supported yet", {{"port", info_.port}, {"what", "local rate limits"}});
-      info_.policy = compile_server(*server);
+      info_.policy = compile_server(*server, pod_ip_);
     } else {
       log_warn("inbound policy cannot be used", {{"port", info_.port}, {"error", server.error().reason}});
       info_.policy = invalid_server(server.error().reason);
@@ -273,13 +276,14 @@ class PortWatch final : public Listener {
   }
 
  private:
+  std::optional<IpAddr> pod_ip_;
   PortHub::Publish publish_;
   PortInfo info_;
 };
 
 rt::Task<void> watch_port(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard, uint16_t port,
                           PortHub::Publish publish) {
-  PortWatch watch(port, std::move(publish));
+  PortWatch watch(port, config.pod_ip, std::move(publish));
   wire::PortSpec spec{.workload = config.workload, .port = port};
   co_await follow(reactor, config.policy, std::string(wire::kInboundPoliciesWatchPort), encode(spec), config.backoff, shard, watch);
 }

@@ -8,7 +8,7 @@ Inbound::Inbound(Worker& w) : worker(w), serve_options(proxy::serve_options(w.co
   const Config& c = w.config;
   auto make = [&](bool opaque) {
     auto server = default_server(policy_name(c.default_policy), c.cluster_networks, c.inbound.detect_timeout, opaque);
-    return server ? compile_server(*server) : invalid_server("unknown default policy");
+    return server ? compile_server(*server, c.pod ? std::optional(c.pod->ip) : std::nullopt) : invalid_server("unknown default policy");
   };
   default_policy_ = make(false);
   default_opaque_ = make(true);

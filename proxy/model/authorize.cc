@@ -39,9 +39,10 @@ Authorization::Verdict Authorization::check(const Client& client) const {
   return Verdict::kWrongIdentity;
 }
 
-wire::Authz localhost_authz() {
+wire::Authz localhost_authz(std::optional<IpAddr> pod_ip) {
   wire::Authz a;
-  a.networks = {{*Cidr::make(IpAddr::loopback(), 32), {}}, {*Cidr::make(IpAddr::v6(0, 1), 128), {}}};
+  if (pod_ip) a.networks = {{*Cidr::make(*pod_ip, 32), {}}};
+  else a.networks = {{*Cidr::make(IpAddr::loopback(), 32), {}}, {*Cidr::make(IpAddr::v6(0, 1), 128), {}}};
   a.authn = wire::Authz::Authn::kUnauthenticated;
   a.metadata = wire::Metadata::default_named("localhost");
   a.labels = {{"group", ""}, {"kind", "default"}, {"name", "localhost"}};

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,8 +48,9 @@ class Authorization {
   wire::Labels labels_;
 };
 
-// Allows the localhost of the workload, which Linkerd always adds.
-wire::Authz localhost_authz();
+// Allows the localhost of the workload, which Linkerd always adds. In a rootless pod the host's loopback is everybody's:
+// there only the pod's own address is the workload itself.
+wire::Authz localhost_authz(std::optional<IpAddr> pod_ip = std::nullopt);
 
 struct Decision {
   // Who allowed it; null: denied.

@@ -201,6 +201,10 @@ TEST(Server, Defaults) {
   EXPECT_TRUE(allows("cluster-authenticated", {in, T::kMesh, "a.b"}));
   EXPECT_FALSE(allows("deny", {in, T::kMesh, "a.b"}));
   EXPECT_TRUE(allows("deny", {IpAddr::v4(127, 0, 0, 1), T::kNone, ""})) << "localhost";
+  IpAddr pod = IpAddr::v4(127, 70, 1, 2);  // whose host's loopback is everybody's
+  auto of_pod = compile_server(*default_server("deny", nets, 10s, false), pod);
+  EXPECT_FALSE(authorize({}, of_pod->authorizations, {IpAddr::v4(127, 0, 0, 1), T::kNone, ""}).allowed);
+  EXPECT_TRUE(authorize({}, of_pod->authorizations, {pod, T::kNone, ""}).allowed);
   for (std::string_view bad : {"", "all-", "everyone", "all-anything", "authenticated"})
     EXPECT_FALSE(default_server(bad, nets, 10s, false));
 }

@@ -14,14 +14,14 @@ wire::InboundRoute default_route() { return {wire::Metadata::default_named("defa
 
 }  // namespace
 
-ServerPolicyPtr compile_server(const wire::Server& in) {
+ServerPolicyPtr compile_server(const wire::Server& in, std::optional<IpAddr> pod_ip) {
   auto out = std::make_shared<ServerPolicy>();
   out->kind = in.kind;
   out->detect_timeout = in.detect_timeout;
   out->server = {label(in.labels, "group"), label(in.labels, "kind"), label(in.labels, "name"), "", "", 0};
   out->rate_limit = in.rate_limit;
   out->authorizations = compile_authzs(in.authorizations);
-  out->authorizations.emplace_back(localhost_authz());
+  out->authorizations.emplace_back(localhost_authz(pod_ip));
   for (const auto& a : in.authorizations)
     out->audit |= a.metadata.name == "audit" && (a.metadata.is_default() || a.metadata.kind.empty());
 

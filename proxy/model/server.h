@@ -36,7 +36,8 @@ struct ServerPolicy {
 using ServerPolicyPtr = std::shared_ptr<const ServerPolicy>;
 
 // Never fails: what cannot be used gives a policy with `invalid` set, which allows nothing.
-ServerPolicyPtr compile_server(const wire::Server& server);
+// `pod_ip`: of a rootless pod, see localhost_authz.
+ServerPolicyPtr compile_server(const wire::Server& server, std::optional<IpAddr> pod_ip = std::nullopt);
 ServerPolicyPtr invalid_server(std::string why);
 
 // Linkerd's default policies (LINKERD2_PROXY_INBOUND_DEFAULT_POLICY): deny, audit, {all,cluster}-{unauthenticated,
