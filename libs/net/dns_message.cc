@@ -6,9 +6,9 @@ namespace tulle::net::dns {
 namespace {
 
 constexpr size_t kHeader = 12;
-constexpr size_t kMaxName = 255;   // on the wire
+constexpr size_t kMaxName = 255;  // on the wire
 constexpr size_t kMaxLabel = 63;
-constexpr int kMaxJumps = 32;      // compression pointers of one name
+constexpr int kMaxJumps = 32;  // compression pointers of one name
 constexpr uint16_t kQr = 0x8000, kAa = 0x0400, kTc = 0x0200, kRd = 0x0100, kRa = 0x0080;
 
 // Reads from the front of a message; ok() turns false at the first thing that is wrong, and stays.
@@ -176,7 +176,8 @@ Record read_record(Reader& r) {
     Bytes b = r.bytes(want);
     if (!r.ok()) return;
     if (want == 4) {
-      out.ip = IpAddr::v4(static_cast<uint8_t>(b[0]), static_cast<uint8_t>(b[1]), static_cast<uint8_t>(b[2]), static_cast<uint8_t>(b[3]));
+      out.ip = IpAddr::v4(static_cast<uint8_t>(b[0]), static_cast<uint8_t>(b[1]), static_cast<uint8_t>(b[2]),
+                          static_cast<uint8_t>(b[3]));
     } else {
       std::array<uint8_t, 16> a;
       std::ranges::transform(b, a.begin(), [](char c) { return static_cast<uint8_t>(c); });
@@ -263,7 +264,8 @@ Result<Answer> parse_answer(Bytes message) {
 Result<std::string> encode_query(uint16_t id, const Question& question, uint16_t udp_size) {
   std::string out;
   put_head(out, Head{id, kRd, 1, 0, 0, 1});
-  if (!put_name(out, question.name)) return tulle::fail(Code::kInvalid, cat(quoted(question.name), " is not a DNS name"));
+  if (!put_name(out, question.name))
+    return tulle::fail(Code::kInvalid, cat(quoted(question.name), " is not a DNS name"));
   put16(out, question.type);
   put16(out, question.klass);
   out.push_back('\0');  // OPT: the root, its class the size, no flags, no options
@@ -274,7 +276,8 @@ Result<std::string> encode_query(uint16_t id, const Question& question, uint16_t
   return out;
 }
 
-std::string encode_answer(const Query& query, Rcode rcode, const std::vector<IpAddr>& addresses, Duration ttl, size_t limit) {
+std::string encode_answer(const Query& query, Rcode rcode, const std::vector<IpAddr>& addresses, Duration ttl,
+                          size_t limit) {
   bool v4 = query.question.type == kTypeA || query.question.type == kTypeAny;
   bool v6 = query.question.type == kTypeAaaa || query.question.type == kTypeAny;
   uint16_t flags = kQr | kAa | kRa | static_cast<uint16_t>(rcode);

@@ -20,7 +20,7 @@ namespace tulle::net::dns {
 inline constexpr uint16_t kTypeA = 1, kTypeCname = 5, kTypeSoa = 6, kTypePtr = 12, kTypeAaaa = 28, kTypeSrv = 33,
                           kTypeOpt = 41, kTypeAny = 255;
 inline constexpr uint16_t kClassIn = 1;
-inline constexpr size_t kMaxUdp = 512;            // without EDNS0
+inline constexpr size_t kMaxUdp = 512;  // without EDNS0
 inline constexpr size_t kMaxMessage = 65535;
 
 enum class Rcode : uint8_t { kNoError, kFormErr, kServFail, kNxDomain, kNotImp, kRefused };
@@ -32,14 +32,15 @@ struct Question {
   uint16_t type = kTypeA;
   uint16_t klass = kClassIn;
   Question() = default;
-  explicit Question(std::string n, uint16_t t = kTypeA, uint16_t k = kClassIn) : name(std::move(n)), type(t), klass(k) {}
+  explicit Question(std::string n, uint16_t t = kTypeA, uint16_t k = kClassIn)
+      : name(std::move(n)), type(t), klass(k) {}
 };
 
 struct Query {
   Query() = default;
   uint16_t id = 0;
   bool recursion_desired = false;
-  uint8_t opcode = 0;                    // 0: a standard query
+  uint8_t opcode = 0;  // 0: a standard query
   Question question;
   std::optional<uint16_t> edns_udp_size;  // the sender takes EDNS0, and answers of that size over UDP
   // How long an answer over UDP may be; also with EDNS0 no longer than 4096 (what resolvers ask for at most).
@@ -56,12 +57,12 @@ struct Record {
   std::string name;
   uint16_t type = 0;
   uint16_t klass = 0;
-  uint32_t ttl = 0;         // seconds; RFC 2181 §8: above 2^31-1 it counts as 0
+  uint32_t ttl = 0;  // seconds; RFC 2181 §8: above 2^31-1 it counts as 0
   // By type:
-  IpAddr ip;                // A, AAAA
-  std::string target;       // CNAME, PTR, SRV
+  IpAddr ip;                                    // A, AAAA
+  std::string target;                           // CNAME, PTR, SRV
   uint16_t port = 0, priority = 0, weight = 0;  // SRV
-  uint32_t minimum = 0;     // SOA: for how long a name's absence may be remembered
+  uint32_t minimum = 0;                         // SOA: for how long a name's absence may be remembered
 };
 
 struct Answer {

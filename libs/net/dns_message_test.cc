@@ -51,10 +51,10 @@ TEST(DnsQuery, MalformedIsRefusedAndEachPrefixToo) {
     s[at] = static_cast<char>(byte);
     return s;
   };
-  EXPECT_FALSE(parse_query(with(2, 0x81)));   // an answer
-  EXPECT_FALSE(parse_query(with(5, 2)));      // two questions
-  EXPECT_FALSE(parse_query(with(7, 1)));      // a record
-  EXPECT_FALSE(parse_query(with(12, 0x40)));  // a label of a reserved kind
+  EXPECT_FALSE(parse_query(with(2, 0x81)));                        // an answer
+  EXPECT_FALSE(parse_query(with(5, 2)));                           // two questions
+  EXPECT_FALSE(parse_query(with(7, 1)));                           // a record
+  EXPECT_FALSE(parse_query(with(12, 0x40)));                       // a label of a reserved kind
   EXPECT_FALSE(parse_query(kHead + raw({0xc0, 12, 0, 1, 0, 1})));  // a name that points to itself
   EXPECT_FALSE(parse_query(kHead + raw({0xc0, 0, 0, 1, 0, 1})));   // into the header
   EXPECT_EQ(query_id(with(5, 2)), 0x1234);
@@ -101,9 +101,9 @@ TEST(DnsAnswer, TooLongIsTruncated) {
 // As a resolver sends it: CNAME, SRV, A with compressed names, and a SOA.
 TEST(DnsAnswer, RecordsOfAServer) {
   std::string m = raw({0, 1, 0x81, 0x80, 0, 1, 0, 3, 0, 1, 0, 0}) + kApi;
-  m += raw({0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, 'x', 0xc0, 16});                          // CNAME x.ns
-  m += raw({0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 30, 0, 9, 0, 1, 0, 2, 0, 80, 1, 'y', 0});             // SRV 1 2 80 y
-  m += raw({0xc0, 12, 0, 1, 0, 1, 0xff, 0, 0, 0, 0, 4, 10, 0, 0, 1});                             // A, a TTL that is none
+  m += raw({0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, 'x', 0xc0, 16});               // CNAME x.ns
+  m += raw({0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 30, 0, 9, 0, 1, 0, 2, 0, 80, 1, 'y', 0});  // SRV 1 2 80 y
+  m += raw({0xc0, 12, 0, 1, 0, 1, 0xff, 0, 0, 0, 0, 4, 10, 0, 0, 1});                  // A, a TTL that is none
   m += raw({0, 0, 6, 0, 1, 0, 0, 0, 9, 0, 22, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 7});
   auto a = parse_answer(m);
   ASSERT_TRUE(a) << a.error().reason;

@@ -58,7 +58,8 @@ class Asked {
   rt::Task<Result<T>> wait(TimePoint deadline) {
     while (!pending_->result)
       if (!co_await pending_->done.wait_until(deadline))
-        co_return fail(Code::kTimeout, cat("resolving ", quoted(pending_->name), ": timed out"), Side::kPeer, Retry::kSafe);
+        co_return fail(Code::kTimeout, cat("resolving ", quoted(pending_->name), ": timed out"), Side::kPeer,
+                       Retry::kSafe);
     co_return std::move(*pending_->result);
   }
 

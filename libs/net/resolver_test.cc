@@ -79,8 +79,7 @@ rt::Task<void> ask_services(Resolver& r, std::string name, TimePoint deadline, s
 struct Fixture {
   rt::Reactor reactor{1};
   NameServer server{reactor};
-  std::unique_ptr<Resolver> resolver =
-      *Resolver::make(reactor, ResolverOptions{{server.addr}, 50ms, 2});
+  std::unique_ptr<Resolver> resolver = *Resolver::make(reactor, ResolverOptions{{server.addr}, 50ms, 2});
   Result<Addresses> addresses(std::string name, Duration within = 10s) {
     std::optional<Result<Addresses>> out;
     rt::Running running(reactor, ask(*resolver, std::move(name), reactor.now() + within, out));
@@ -131,7 +130,9 @@ TEST(Resolver, MissingNamesAndSilentServers) {
 TEST(Resolver, Services) {
   Fixture f;
   using namespace std::string_literals;
-  f.server.raw["_x._tcp.example.test"] = "\xc0\x0c\0\x21\0\1\0\0\0\x1e\0\x11\0\2\0\3\x1f\x90\1a\x07"s "example\0"s;
+  f.server.raw["_x._tcp.example.test"] =
+      "\xc0\x0c\0\x21\0\1\0\0\0\x1e\0\x11\0\2\0\3\x1f\x90\1a\x07"s
+      "example\0"s;
   std::optional<Result<Services>> out;
   rt::Running running(f.reactor, ask_services(*f.resolver, "_x._tcp.example.test.", f.reactor.now() + 10s, out));
   ASSERT_TRUE(run_until(f.reactor, [&] { return out.has_value(); }));

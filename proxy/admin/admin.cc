@@ -12,10 +12,10 @@
 namespace tulle::proxy {
 namespace {
 
-constexpr size_t kMaxBody = 8 * 1024;           // of a request: a log filter
+constexpr size_t kMaxBody = 8 * 1024;  // of a request: a log filter
 constexpr Duration kHandshakeTimeout = 5s;
 constexpr Duration kHeaderTimeout = 10s;
-constexpr Duration kIdleTimeout = 2min;         // between requests; Prometheus scrapes each 10 s or so
+constexpr Duration kIdleTimeout = 2min;  // between requests; Prometheus scrapes each 10 s or so
 constexpr std::string_view kText = "text/plain", kJson = "application/json";
 
 rt::Task<bool> read_more(net::Stream& stream, Buffer& into) {
@@ -29,7 +29,8 @@ enum class Seen : uint8_t { kDecided, kTimeout, kGone };
 
 // Reads until `decide(bytes)` no longer wants more.
 template <class D>
-rt::Task<Seen> read_until_decided(rt::Reactor& reactor, net::Stream& stream, Buffer& initial, TimePoint deadline, D decide) {
+rt::Task<Seen> read_until_decided(rt::Reactor& reactor, net::Stream& stream, Buffer& initial, TimePoint deadline,
+                                  D decide) {
   while (initial.empty() || !decide(initial.view())) {
     auto more = co_await rt::until(reactor, deadline, read_more(stream, initial));
     if (!more) co_return Seen::kTimeout;
@@ -62,7 +63,8 @@ rt::Task<Result<std::string>> read_body(httpio::ServerExchange& x) {
     if (!bytes) co_return fail(std::move(bytes).error());
     if (bytes->empty()) co_return body;
     body.append(bytes->view());
-    if (body.size() > kMaxBody) co_return fail(Code::kTooLarge, cat("at most ", kMaxBody, " bytes are accepted"), Side::kClient);
+    if (body.size() > kMaxBody)
+      co_return fail(Code::kTooLarge, cat("at most ", kMaxBody, " bytes are accepted"), Side::kClient);
   }
 }
 
@@ -73,7 +75,8 @@ struct Admin::Reply {
   std::string body;
   std::string_view type;  // "": none
   std::vector<std::pair<std::string_view, std::string_view>> headers;
-  Reply(int s, std::string b = {}, std::string_view t = {}) : status(s), body(std::move(b)), type(t) {}  // NOLINT: reads as the value it is
+  Reply(int s, std::string b = {}, std::string_view t = {})
+      : status(s), body(std::move(b)), type(t) {}  // NOLINT: reads as the value it is
 };
 
 Result<std::unique_ptr<Admin>> Admin::start(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry) {
@@ -82,8 +85,13 @@ Result<std::unique_ptr<Admin>> Admin::start(rt::Reactor& reactor, AdminOptions o
   return std::unique_ptr<Admin>(new Admin(reactor, std::move(options), registry, std::move(*listener)));
 }
 
-Admin::Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry, std::unique_ptr<net::Listener> listener)
-    : reactor_(reactor), options_(std::move(options)), registry_(registry), listener_(std::move(listener)), connections_(reactor),
+Admin::Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry,
+             std::unique_ptr<net::Listener> listener)
+    : reactor_(reactor),
+      options_(std::move(options)),
+      registry_(registry),
+      listener_(std::move(listener)),
+      connections_(reactor),
       accepting_(reactor, accept_forever()) {}
 
 Admin::~Admin() = default;
@@ -104,7 +112,8 @@ rt::Task<void> Admin::accept_forever() {
       co_return;
     }
     if (connections_.size() >= options_.max_connections) {
-      log_warn("too many admin connections", {{"client", accepted->peer.to_string()}, {"most", options_.max_connections}});
+      log_warn("too many admin connections",
+               {{"client", accepted->peer.to_string()}, {"most", options_.max_connections}});
       continue;
     }
     connections_.spawn(serve(std::move(*accepted)));
@@ -153,7 +162,9 @@ rt::Task<void> Admin::serve(net::Accepted accepted) {
   httpio::ServeOptions options;
   options.header_timeout = kHeaderTimeout;
   options.idle_timeout = kIdleTimeout;
-  httpio::Handler handler = [this, &client](std::unique_ptr<httpio::ServerExchange> x) { return handle(client, std::move(x)); };
+  httpio::Handler handler = [this, &client](std::unique_ptr<httpio::ServerExchange> x) {
+    return handle(client, std::move(x));
+  };
   co_await httpio::serve(std::move(stream), protocol, std::move(initial), options, handler);
 }
 
@@ -216,8 +227,10 @@ Admin::Reply Admin::environment(const http::RequestHead& request) const {
   if (request.method_kind != http::Method::kGet) return Reply(405);
   if (!takes_json(request.headers)) return Reply(406, std::string(kJson), kText);
   size_t at = request.path.find('?');
-  auto json = environment_json(options_.environment, at == std::string::npos ? "" : std::string_view(request.path).substr(at + 1));
-  if (!json) return Reply(400, R"({"error":"env.json query parameters may not contain key-value pairs","status":400})", kJson);
+  auto json = environment_json(options_.environment,
+                               at == std::string::npos ? "" : std::string_view(request.path).substr(at + 1));
+  if (!json)
+    return Reply(400, R"({"error":"env.json query parameters may not contain key-value pairs","status":400})", kJson);
   return Reply(200, std::move(*json), kJson);
 }
 

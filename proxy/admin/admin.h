@@ -32,9 +32,9 @@ struct AdminOptions {
   SocketAddr listen;
   std::vector<std::pair<std::string, std::string>> environment;  // for /env.json
   bool shutdown_enabled = false;
-  bool log_enabled = true;               // false: /proxy-log-level is 404
+  bool log_enabled = true;  // false: /proxy-log-level is 404
   std::optional<IpAddr> pod_ip;
-  std::vector<Cidr> cluster_networks;    // matter in a pod only
+  std::vector<Cidr> cluster_networks;  // matter in a pod only
   Duration detect_timeout = 1s;
   size_t max_connections = 256;
   // Brings values up to date that are only read for a scrape. May be empty.
@@ -59,7 +59,8 @@ class Admin {
   bool is_local(IpAddr client) const;
 
  private:
-  Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry, std::unique_ptr<net::Listener> listener);
+  Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry,
+        std::unique_ptr<net::Listener> listener);
   struct Reply;
   rt::Task<void> accept_forever();
   rt::Task<void> serve(net::Accepted accepted);

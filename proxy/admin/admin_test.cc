@@ -31,12 +31,14 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> dial(rt::Reactor& r, SocketAddr t
   if (!c) co_return fail(std::move(c).error());
   if (!context) co_return std::make_unique<net::TcpStream>(r, std::move(c->fd), c->local, to, false);
   auto server = *tls::Identity::parse_dns("web.default");
-  auto t = co_await tls::TlsStream::connect(r, context, std::move(c->fd), c->local, to, server.name(), server, {}, r.now() + 5s);
+  auto t = co_await tls::TlsStream::connect(r, context, std::move(c->fd), c->local, to, server.name(), server, {},
+                                            r.now() + 5s);
   if (!t) co_return fail(std::move(t).error());
   co_return std::move(*t);
 }
 
-rt::Task<void> ask(httpio::Client& client, http::RequestHead head, std::string body, std::optional<Result<Answer>>& out) {
+rt::Task<void> ask(httpio::Client& client, http::RequestHead head, std::string body,
+                   std::optional<Result<Answer>>& out) {
   auto x = co_await client.start(head, body.empty());
   if (!x) {
     out = fail(std::move(x).error());
@@ -303,7 +305,8 @@ TEST(Admin, WhatIsNotHttpIsClosedAndTheSlowAreHttp1) {
     while (!done() && Clock::now() < end) f.reactor.turn(5ms);
     return done();
   };
-  for (std::string first : {std::string("\0\1\2garbage\n\n", 12), std::string("GET /live HTTP/1.1\r\nbad header\r\n\r\n")}) {
+  for (std::string first :
+       {std::string("\0\1\2garbage\n\n", 12), std::string("GET /live HTTP/1.1\r\nbad header\r\n\r\n")}) {
     std::unique_ptr<net::Stream> s;
     rt::Running c(f.reactor, connect(s));
     ASSERT_TRUE(until([&] { return s != nullptr; }));

@@ -58,15 +58,20 @@ std::optional<std::vector<SocketAddr>> grammar_outbound_listen(std::string_view 
 }
 
 void read_pod(Env& env, Config& c) {
-  constexpr std::string_view kFd = "TULLE_PROXY_POD_NETNS_FD", kIp = "TULLE_PROXY_POD_IP", kPorts = "TULLE_PROXY_POD_PORTS";
+  constexpr std::string_view kFd = "TULLE_PROXY_POD_NETNS_FD", kIp = "TULLE_PROXY_POD_IP",
+                             kPorts = "TULLE_PROXY_POD_PORTS";
   PodConfig pod;
   uint32_t fd = 0;
   bool has_fd = env.read(kFd, fd, &grammar_number<uint32_t, 0, 1'000'000>, "a file descriptor");
-  bool has_ip = env.read(kIp, pod.ip, +[](std::string_view s) -> std::optional<IpAddr> {
-    auto ip = IpAddr::parse(s);
-    return ip ? std::optional(*ip) : std::nullopt;
-  }, "an IP address");
-  env.read(kPorts, pod.ports, &grammar_pod_ports, "SERVED:APP or PORT with commas between, each SERVED once, such as 20080:80,8080");
+  bool has_ip = env.read(
+      kIp, pod.ip,
+      +[](std::string_view s) -> std::optional<IpAddr> {
+        auto ip = IpAddr::parse(s);
+        return ip ? std::optional(*ip) : std::nullopt;
+      },
+      "an IP address");
+  env.read(kPorts, pod.ports, &grammar_pod_ports,
+           "SERVED:APP or PORT with commas between, each SERVED once, such as 20080:80,8080");
   bool any = env.text(kFd) || env.text(kIp) || env.text(kPorts);
   if (!any) return;
   uint32_t drained = 0;
@@ -88,7 +93,8 @@ void read_listeners(Env& env, Config& c) {
   c.admin_listen = SocketAddr(c.pod ? c.pod->ip : IpAddr::loopback(), 4191);
   SocketAddr one;
   if (env.read("OUTBOUND_LISTEN_ADDR", one, &grammar_socket_addr, kWantSocketAddr)) c.outbound_listen = {one};
-  env.read("OUTBOUND_LISTEN_ADDRS", c.outbound_listen, &grammar_outbound_listen, "one IP:PORT, or an IPv4 and an IPv6 one with a comma between");
+  env.read("OUTBOUND_LISTEN_ADDRS", c.outbound_listen, &grammar_outbound_listen,
+           "one IP:PORT, or an IPv4 and an IPv6 one with a comma between");
   env.read("INBOUND_LISTEN_ADDR", c.inbound_listen, &grammar_socket_addr, kWantSocketAddr);
   env.read("CONTROL_LISTEN_ADDR", c.tap_listen, &grammar_socket_addr, kWantSocketAddr);
   env.read("ADMIN_LISTEN_ADDR", c.admin_listen, &grammar_socket_addr, kWantSocketAddr);
@@ -106,10 +112,13 @@ void read_cores(Env& env, Config& c) {
   constexpr std::string_view kWantCount = "a whole number from 1";
   c.cores_min = number(env.text("CORES_MIN") ? "CORES_MIN" : "CORES", kCount, kWantCount).value_or(1);
   c.cores_max = number("CORES_MAX", kCount, kWantCount);
-  c.cores_max_ratio = number("CORES_MAX_RATIO", +[](std::string_view s) {
-    auto d = grammar_float(s);
-    return d && *d > 0 && *d <= 1 ? d : std::nullopt;
-  }, "a number over 0 and up to 1");
+  c.cores_max_ratio = number(
+      "CORES_MAX_RATIO",
+      +[](std::string_view s) {
+        auto d = grammar_float(s);
+        return d && *d > 0 && *d <= 1 ? d : std::nullopt;
+      },
+      "a number over 0 and up to 1");
 }
 
 void read_runtime(Env& env, Config& c) {
@@ -142,7 +151,8 @@ void read_http2_server(Env& env, std::string_view direction, Http2ServerConfig& 
   env.duration(name("KEEP_ALIVE_TIMEOUT"), timeout);
   if (interval && timeout) h.keep_alive = {*interval, *timeout};
   else if (interval || timeout)
-    env.warn(name(interval ? "KEEP_ALIVE_INTERVAL" : "KEEP_ALIVE_TIMEOUT"), "is ignored: interval and timeout must be set");
+    env.warn(name(interval ? "KEEP_ALIVE_INTERVAL" : "KEEP_ALIVE_TIMEOUT"),
+             "is ignored: interval and timeout must be set");
   env.size(name("MAX_CONCURRENT_STREAMS"), h.max_concurrent_streams);
   env.read(name("MAX_FRAME_SIZE"), h.max_frame_size, &grammar_number<uint32_t, 16384, 16777215>,
            "a whole number from 16384 to 16777215");
@@ -164,7 +174,8 @@ void read_direction(Env& env, std::string_view direction, DirectionConfig& d) {
   env.size(name("TCP_LISTEN_BACKLOG"), backlog);
   if (backlog) d.listen_backlog = static_cast<int>(backlog);
   // Linkerd's inbound variable lacks the direction in its name.
-  env.count(direction == "INBOUND" ? "MAX_IDLE_CONNS_PER_ENDPOINT" : "OUTBOUND_MAX_IDLE_CONNS_PER_ENDPOINT", d.max_idle_per_endpoint);
+  env.count(direction == "INBOUND" ? "MAX_IDLE_CONNS_PER_ENDPOINT" : "OUTBOUND_MAX_IDLE_CONNS_PER_ENDPOINT",
+            d.max_idle_per_endpoint);
   env.duration(name("HTTP1_CONNECTION_POOL_IDLE_TIMEOUT"), d.http1_idle_timeout);
   env.count(name("MAX_IN_FLIGHT"), d.max_in_flight);
   env.count(name("HTTP_QUEUE_CAPACITY"), d.http_queue_capacity);
@@ -221,13 +232,16 @@ void read_discovery(Env& env, Config& c) {
 void read_policy(Env& env, Config& c) {
   env.read("POLICY_CLUSTER_NETWORKS", c.cluster_networks, &grammar_networks, kWantNetworks);
   constexpr std::string_view kName = "INBOUND_DEFAULT_POLICY";
-  bool given = env.read(kName, c.default_policy, &grammar_policy,
-                        "deny, all-authenticated, all-unauthenticated, cluster-authenticated, cluster-unauthenticated or audit");
+  bool given =
+      env.read(kName, c.default_policy, &grammar_policy,
+               "deny, all-authenticated, all-unauthenticated, cluster-authenticated, cluster-unauthenticated or audit");
   if (!env.text(kName)) env.warn(kName, "is not set: all-unauthenticated, which lets everybody in");
-  bool wants_networks = c.default_policy == DefaultPolicy::kClusterAuthenticated || c.default_policy == DefaultPolicy::kAudit ||
+  bool wants_networks = c.default_policy == DefaultPolicy::kClusterAuthenticated ||
+                        c.default_policy == DefaultPolicy::kAudit ||
                         c.default_policy == DefaultPolicy::kClusterUnauthenticated;
   if (given && wants_networks && c.cluster_networks.empty())
-    env.error(kName, cat(policy_name(c.default_policy), " needs LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS to name a network"));
+    env.error(kName,
+              cat(policy_name(c.default_policy), " needs LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS to name a network"));
   if (auto s = env.text("POLICY_WORKLOAD"); s && !s->empty()) c.workload = std::move(*s);
   else env.error("POLICY_WORKLOAD", "must be set: the workload as the policy API names it");
 }
@@ -259,7 +273,8 @@ std::optional<ControlAddr> read_control(Env& env, std::string_view service, bool
   }
   bool loopback = ip ? ip->is_loopback() : iequals(host, "localhost");
   if (loopback) return out;
-  if (!has_name) env.error(name_name, cat("must be set: the identity of ", quoted(*text), ", which is not a loopback address"));
+  if (!has_name)
+    env.error(name_name, cat("must be set: the identity of ", quoted(*text), ", which is not a loopback address"));
   if (!name) return std::nullopt;
   out.name = std::move(name);
   return out;
@@ -284,7 +299,8 @@ void read_attributes(Env& env, std::string_view name, std::vector<std::pair<std:
 }
 
 void read_telemetry(Env& env, Config& c) {
-  if (auto s = env.text("TAP_SVC_NAME"); s && !s->empty()) env.read("TAP_SVC_NAME", c.tap_client, &grammar_dns_identity, kWantName);
+  if (auto s = env.text("TAP_SVC_NAME"); s && !s->empty())
+    env.read("TAP_SVC_NAME", c.tap_client, &grammar_dns_identity, kWantName);
   c.trace_svc = read_control(env, "TRACE_COLLECTOR", false);
   c.trace_attributes_path = env.text("TRACE_ATTRIBUTES_PATH").value_or("");
   c.trace_service_name = env.text("TRACE_SERVICE_NAME").value_or("");
@@ -298,8 +314,10 @@ void read_stream_limits(Env& env, StreamLimits& l) {
   env.duration(kInitial, l.initial);
   env.duration(kIdle, l.idle);
   env.duration(kLifetime, l.lifetime);
-  if (l.initial && l.idle && *l.initial > *l.idle) env.error(kInitial, cat("must not be more than ", Env::full_name(kIdle)));
-  if (l.idle && l.lifetime && *l.idle > *l.lifetime) env.error(kIdle, cat("must not be more than ", Env::full_name(kLifetime)));
+  if (l.initial && l.idle && *l.initial > *l.idle)
+    env.error(kInitial, cat("must not be more than ", Env::full_name(kIdle)));
+  if (l.idle && l.lifetime && *l.idle > *l.lifetime)
+    env.error(kIdle, cat("must not be more than ", Env::full_name(kLifetime)));
   if (l.initial && l.lifetime && *l.initial > *l.lifetime)
     env.error(kInitial, cat("must not be more than ", Env::full_name(kLifetime)));
 }
@@ -317,8 +335,10 @@ std::optional<IdentityConfig> read_identity_name(Env& env) {
   constexpr std::string_view kId = "IDENTITY_SERVER_ID", kServer = "IDENTITY_SERVER_NAME";
   env.read(kId, id, &grammar_identity, kWantName);
   env.read(kServer, server, &grammar_dns_identity, kWantName);
-  if (!env.text(kId) && !env.text(kServer)) env.error("IDENTITY_LOCAL_NAME", "must be set: the identity of this workload");
-  else if (!env.text(kId) || !env.text(kServer)) env.error(env.text(kId) ? kServer : kId, "must be set too where LINKERD2_PROXY_IDENTITY_LOCAL_NAME is not");
+  if (!env.text(kId) && !env.text(kServer))
+    env.error("IDENTITY_LOCAL_NAME", "must be set: the identity of this workload");
+  else if (!env.text(kId) || !env.text(kServer))
+    env.error(env.text(kId) ? kServer : kId, "must be set too where LINKERD2_PROXY_IDENTITY_LOCAL_NAME is not");
   if (!id || !server) return std::nullopt;
   if (*id != *server) {
     env.error(kId, cat("must be the DNS name that ", Env::full_name(kServer), " is"));
@@ -333,7 +353,8 @@ std::optional<IdentityConfig> read_identity(Env& env) {
   if (auto s = env.text("IDENTITY_DISABLED"); s && !s->empty())
     env.error("IDENTITY_DISABLED", "a proxy without identity is not possible; leave it unset");
   for (std::string_view name : {"IDENTITY_SPIRE_WORKLOAD_API_ADDRESS", "IDENTITY_SPIRE_SOCKET"})
-    if (env.text(name)) env.error(name, "certificates from SPIRE are not supported yet; leave it unset and name an identity service");
+    if (env.text(name))
+      env.error(name, "certificates from SPIRE are not supported yet; leave it unset and name an identity service");
   BackoffConfig spire;
   env.backoff("IDENTITY_SPIRE", spire);
 
@@ -346,7 +367,8 @@ std::optional<IdentityConfig> read_identity(Env& env) {
   };
   if (!out->ephemeral) required("IDENTITY_DIR", out->dir, "the folder of csr.der and key.p8");
   required("IDENTITY_TRUST_ANCHORS", out->trust_anchors_pem, "the certificates to trust, as PEM text");
-  if (!out->trust_anchors_pem.empty() && out->trust_anchors_pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
+  if (!out->trust_anchors_pem.empty() &&
+      out->trust_anchors_pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
     env.error("IDENTITY_TRUST_ANCHORS", "must be certificates as PEM text, not a path");
   required("IDENTITY_TOKEN_FILE", out->token_file, "the file of the token that proves who this workload is");
   if (out->token_file.starts_with("eyJ"))
@@ -378,7 +400,8 @@ void PortSet::add(uint16_t first, uint16_t last) {
   std::ranges::sort(ranges_);
   std::vector<std::pair<uint16_t, uint16_t>> merged;
   for (auto& r : ranges_) {
-    if (!merged.empty() && r.first <= merged.back().second + 1) merged.back().second = std::max(merged.back().second, r.second);
+    if (!merged.empty() && r.first <= merged.back().second + 1)
+      merged.back().second = std::max(merged.back().second, r.second);
     else merged.push_back(r);
   }
   ranges_ = std::move(merged);

@@ -71,9 +71,9 @@ struct DirectionConfig {
   BackoffConfig connect_backoff;
   net::SocketOptions accept_socket, connect_socket;
   std::optional<int> listen_backlog;
-  size_t max_idle_per_endpoint = 10'000;   // HTTP/1
-  Duration http1_idle_timeout = 3s;        // of a pooled connection
-  size_t max_in_flight = 100'000;          // requests
+  size_t max_idle_per_endpoint = 10'000;  // HTTP/1
+  Duration http1_idle_timeout = 3s;       // of a pooled connection
+  size_t max_in_flight = 100'000;         // requests
   size_t http_queue_capacity = 10'000;
   Duration http_failfast_timeout = 3s;
   Duration discovery_idle_timeout = 5s;
@@ -82,27 +82,32 @@ struct DirectionConfig {
 
 // Of a control-plane service, X_SVC_ADDR and X_SVC_NAME.
 struct ControlAddr {
-  std::string authority;               // as configured, for :authority
-  std::string host;                    // a name or an address, without brackets
+  std::string authority;  // as configured, for :authority
+  std::string host;       // a name or an address, without brackets
   uint16_t port = 0;
-  std::optional<tls::Identity> name;   // who it must be; nothing: plaintext, to loopback
+  std::optional<tls::Identity> name;  // who it must be; nothing: plaintext, to loopback
   bool loopback() const { return !name; }
 };
 
 enum class DefaultPolicy : uint8_t {
-  kDeny, kAllAuthenticated, kAllUnauthenticated, kClusterAuthenticated, kClusterUnauthenticated, kAudit
+  kDeny,
+  kAllAuthenticated,
+  kAllUnauthenticated,
+  kClusterAuthenticated,
+  kClusterUnauthenticated,
+  kAudit
 };
 std::string_view policy_name(DefaultPolicy p);  // "all-authenticated"
 enum class AccessLog : uint8_t { kOff, kApache, kJson };
 enum class OnNoDiscovery : uint8_t { kRefuse, kPlaintext };
 
 struct IdentityConfig {
-  tls::Identity name;                // what we ask to be called; IDENTITY_LOCAL_NAME or IDENTITY_SERVER_ID
-  std::string server_name;           // SNI that peers use for us
-  std::string trust_anchors_pem;     // checked when the trust bundle is made
+  tls::Identity name;             // what we ask to be called; IDENTITY_LOCAL_NAME or IDENTITY_SERVER_ID
+  std::string server_name;        // SNI that peers use for us
+  std::string trust_anchors_pem;  // checked when the trust bundle is made
   std::string token_file;
-  bool ephemeral = false;            // TULLE_PROXY_IDENTITY_EPHEMERAL: the key is made in memory
-  std::string dir;                   // csr.der and key.p8; "" when ephemeral
+  bool ephemeral = false;  // TULLE_PROXY_IDENTITY_EPHEMERAL: the key is made in memory
+  std::string dir;         // csr.der and key.p8; "" when ephemeral
   Duration min_refresh = 10s, max_refresh = 24h;
   explicit IdentityConfig(tls::Identity n) : name(std::move(n)) {}
 };
@@ -121,10 +126,10 @@ struct PodPort {
   bool operator==(const PodPort&) const = default;
 };
 struct PodConfig {
-  int netns_fd = -1;            // TULLE_PROXY_POD_NETNS_FD: inherited, refers to the pod's network namespace
-  IpAddr ip;                    // TULLE_PROXY_POD_IP: the pod's own address in the host's namespace
-  std::vector<PodPort> ports;   // TULLE_PROXY_POD_PORTS
-  int drained_fd = -1;          // TULLE_PROXY_POD_DRAINED_FD: inherited; closed when, after SIGUSR1, nothing comes in any more
+  int netns_fd = -1;           // TULLE_PROXY_POD_NETNS_FD: inherited, refers to the pod's network namespace
+  IpAddr ip;                   // TULLE_PROXY_POD_IP: the pod's own address in the host's namespace
+  std::vector<PodPort> ports;  // TULLE_PROXY_POD_PORTS
+  int drained_fd = -1;  // TULLE_PROXY_POD_DRAINED_FD: inherited; closed when, after SIGUSR1, nothing comes in any more
 };
 
 struct Config {
@@ -142,15 +147,15 @@ struct Config {
   std::string log_filter;  // "off": none, and no log endpoints
   LogFormat log_format = LogFormat::kPlain;
   AccessLog access_log = AccessLog::kOff;
-  std::string hostname;    // HOSTNAME
+  std::string hostname;  // HOSTNAME
 
   // --- Timeouts, pools, sockets, queues
   DirectionConfig inbound, outbound;
-  size_t tcp_queue_capacity = 10'000;   // OUTBOUND_TCP_…
+  size_t tcp_queue_capacity = 10'000;  // OUTBOUND_TCP_…
   Duration tcp_failfast_timeout = 3s;
   Duration profile_initial_timeout = 500ms;
-  uint32_t client_stream_window = 65535;          // HTTP2_INITIAL_STREAM_WINDOW_SIZE
-  uint32_t client_connection_window = 1048576;    // HTTP2_INITIAL_CONNECTION_WINDOW_SIZE
+  uint32_t client_stream_window = 65535;        // HTTP2_INITIAL_STREAM_WINDOW_SIZE
+  uint32_t client_connection_window = 1048576;  // HTTP2_INITIAL_CONNECTION_WINDOW_SIZE
 
   // --- Discovery and policy
   std::string destination_context;
@@ -159,10 +164,10 @@ struct Config {
   std::optional<std::vector<std::string>> gateway_suffixes;  // none: no gateway
   PortSet opaque_ports;                                      // INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION
   DefaultPolicy default_policy = DefaultPolicy::kAllUnauthenticated;
-  PortSet inbound_ports;                                     // with the admin port
+  PortSet inbound_ports;  // with the admin port
   std::vector<Cidr> cluster_networks;
-  std::string workload;                                      // POLICY_WORKLOAD
-  std::vector<IpAddr> inbound_ips;                           // none: all
+  std::string workload;             // POLICY_WORKLOAD
+  std::vector<IpAddr> inbound_ips;  // none: all
   bool ingress_mode = false;
   bool hide_informational_headers = false;
   bool hostname_labels = false;
@@ -177,19 +182,20 @@ struct Config {
   std::optional<tls::Identity> tap_client;  // TAP_SVC_NAME; none: no tap
   std::string trace_attributes_path;
   std::string trace_service_name;
-  std::vector<std::pair<std::string, std::string>> trace_attributes;  // EXTRA, then OTEL_RESOURCE_ATTRIBUTES; a later one wins
+  std::vector<std::pair<std::string, std::string>>
+      trace_attributes;  // EXTRA, then OTEL_RESOURCE_ATTRIBUTES; a later one wins
 
   // --- Ours, TULLE_PROXY_…
-  std::optional<PodConfig> pod;                 // POD_NETNS_FD, POD_IP, POD_PORTS
-  Duration no_discovery_timeout = 3s;           // NO_DISCOVERY_TIMEOUT
+  std::optional<PodConfig> pod;                            // POD_NETNS_FD, POD_IP, POD_PORTS
+  Duration no_discovery_timeout = 3s;                      // NO_DISCOVERY_TIMEOUT
   OnNoDiscovery on_no_discovery = OnNoDiscovery::kRefuse;  // ON_NO_DISCOVERY
-  size_t max_connections = 10'000;              // MAX_CONNECTIONS: accepted, inbound and outbound each, all workers
-  Duration absent_grace = 10s;                  // ABSENT_GRACE: for endpoints that discovery has withdrawn, as a last resort
-  Duration server_first_wait = 5ms;             // SERVER_FIRST_WAIT: client silence after which an opaque dial is tried; 0: never
-  bool round_robin = false;                     // BALANCER=round-robin instead of p2c: only to compare with
-  Duration http_header_timeout = 30s;           // HTTP_HEADER_TIMEOUT: of a request's head
-  Duration http_idle_timeout{};                 // HTTP_IDLE_TIMEOUT: server connections between requests; 0: none
-  std::string resolv_conf = "/etc/resolv.conf"; // RESOLV_CONF: whom the pod's resolver forwards to
+  size_t max_connections = 10'000;   // MAX_CONNECTIONS: accepted, inbound and outbound each, all workers
+  Duration absent_grace = 10s;       // ABSENT_GRACE: for endpoints that discovery has withdrawn, as a last resort
+  Duration server_first_wait = 5ms;  // SERVER_FIRST_WAIT: client silence after which an opaque dial is tried; 0: never
+  bool round_robin = false;          // BALANCER=round-robin instead of p2c: only to compare with
+  Duration http_header_timeout = 30s;            // HTTP_HEADER_TIMEOUT: of a request's head
+  Duration http_idle_timeout{};                  // HTTP_IDLE_TIMEOUT: server connections between requests; 0: none
+  std::string resolv_conf = "/etc/resolv.conf";  // RESOLV_CONF: whom the pod's resolver forwards to
 
   // What was odd and ignored, for the log.
   std::vector<std::string> warnings;

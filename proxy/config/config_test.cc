@@ -39,7 +39,8 @@ Result<Config> parse(const Vars& vars, std::set<std::string>* asked = nullptr) {
 }
 
 Vars with(Vars vars, std::initializer_list<std::pair<std::string, std::string>> more) {
-  for (auto& [k, v] : more) vars[k.starts_with("TULLE_") || k == "HOSTNAME" || k.starts_with("OTEL") ? k : "LINKERD2_PROXY_" + k] = v;
+  for (auto& [k, v] : more)
+    vars[k.starts_with("TULLE_") || k == "HOSTNAME" || k.starts_with("OTEL") ? k : "LINKERD2_PROXY_" + k] = v;
   return vars;
 }
 Vars without(Vars vars, std::string_view name) {
@@ -108,10 +109,12 @@ std::vector<Case> cases() {
   using C = const Config&;
   return {
       {"OUTBOUND_LISTEN_ADDR", "127.0.0.1:1", [](C c) { return c.outbound_listen[0].port == 1; }, "localhost:1"},
-      {"OUTBOUND_LISTEN_ADDRS", "127.0.0.1:1,[::1]:1", [](C c) { return c.outbound_listen.size() == 2; }, "127.0.0.1:1,127.0.0.1:2"},
+      {"OUTBOUND_LISTEN_ADDRS", "127.0.0.1:1,[::1]:1", [](C c) { return c.outbound_listen.size() == 2; },
+       "127.0.0.1:1,127.0.0.1:2"},
       {"INBOUND_LISTEN_ADDR", "[::]:2", [](C c) { return c.inbound_listen.to_string() == "[::]:2"; }, "4143"},
       {"CONTROL_LISTEN_ADDR", "1.2.3.4:5", [](C c) { return c.tap_listen.port == 5; }, "1.2.3.4"},
-      {"ADMIN_LISTEN_ADDR", "1.2.3.4:5", [](C c) { return c.admin_listen.port == 5 && c.inbound_ports.contains(5); }, ""},
+      {"ADMIN_LISTEN_ADDR", "1.2.3.4:5", [](C c) { return c.admin_listen.port == 5 && c.inbound_ports.contains(5); },
+       ""},
       {"METRICS_RETAIN_IDLE", " 1h ", [](C c) { return c.metrics_retain_idle == 1h; }, "1.5h"},
       {"SHUTDOWN_ENDPOINT_ENABLED", "true", [](C c) { return c.shutdown_endpoint; }, "yes"},
       {"SHUTDOWN_GRACE_PERIOD", "0", [](C c) { return c.shutdown_grace == 0s; }, "5"},
@@ -140,8 +143,10 @@ std::vector<Case> cases() {
       {"OUTBOUND_TCP_LISTEN_BACKLOG", "128", [](C c) { return c.outbound.listen_backlog == 128; }, "0"},
       {"MAX_IDLE_CONNS_PER_ENDPOINT", "7", [](C c) { return c.inbound.max_idle_per_endpoint == 7; }, "no"},
       {"OUTBOUND_MAX_IDLE_CONNS_PER_ENDPOINT", "7", [](C c) { return c.outbound.max_idle_per_endpoint == 7; }, "no"},
-      {"INBOUND_HTTP1_CONNECTION_POOL_IDLE_TIMEOUT", "1s", [](C c) { return c.inbound.http1_idle_timeout == 1s; }, "no"},
-      {"OUTBOUND_HTTP1_CONNECTION_POOL_IDLE_TIMEOUT", "1s", [](C c) { return c.outbound.http1_idle_timeout == 1s; }, "no"},
+      {"INBOUND_HTTP1_CONNECTION_POOL_IDLE_TIMEOUT", "1s", [](C c) { return c.inbound.http1_idle_timeout == 1s; },
+       "no"},
+      {"OUTBOUND_HTTP1_CONNECTION_POOL_IDLE_TIMEOUT", "1s", [](C c) { return c.outbound.http1_idle_timeout == 1s; },
+       "no"},
       {"INBOUND_MAX_IN_FLIGHT", "9", [](C c) { return c.inbound.max_in_flight == 9; }, "9.0"},
       {"OUTBOUND_MAX_IN_FLIGHT", "9", [](C c) { return c.outbound.max_in_flight == 9; }, "99999999999999999999"},
       {"INBOUND_HTTP_QUEUE_CAPACITY", "9", [](C c) { return c.inbound.http_queue_capacity == 9; }, "+9"},
@@ -155,13 +160,19 @@ std::vector<Case> cases() {
       {"DESTINATION_PROFILE_INITIAL_TIMEOUT", "9s", [](C c) { return c.profile_initial_timeout == 9s; }, "9us"},
 
       {"DESTINATION_CONTEXT", "{\"ns\":\"x\"}", [](C c) { return c.destination_context == "{\"ns\":\"x\"}"; }, "\xff"},
-      {"DESTINATION_PROFILE_SUFFIXES", "svc.Example.com., .", [](C c) { return c.profile_suffixes == std::vector<std::string>{"svc.example.com", ""}; }, "a b"},
-      {"DESTINATION_PROFILE_NETWORKS", "10.0.0.0/8,, 1.2.3.4", [](C c) { return c.profile_networks.size() == 2; }, "10/8"},
-      {"INBOUND_GATEWAY_SUFFIXES", "svc.cluster.local.", [](C c) { return c.gateway_suffixes && c.inbound_ports.contains(4143); }, "*"},
-      {"INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION", "25,587-589", [](C c) { return c.opaque_ports.contains(588) && !c.opaque_ports.contains(590); }, "25-1"},
-      {"INBOUND_DEFAULT_POLICY", "deny", [](C c) { return c.default_policy == DefaultPolicy::kDeny && c.warnings.empty(); }, "allow"},
+      {"DESTINATION_PROFILE_SUFFIXES", "svc.Example.com., .",
+       [](C c) { return c.profile_suffixes == std::vector<std::string>{"svc.example.com", ""}; }, "a b"},
+      {"DESTINATION_PROFILE_NETWORKS", "10.0.0.0/8,, 1.2.3.4", [](C c) { return c.profile_networks.size() == 2; },
+       "10/8"},
+      {"INBOUND_GATEWAY_SUFFIXES", "svc.cluster.local.",
+       [](C c) { return c.gateway_suffixes && c.inbound_ports.contains(4143); }, "*"},
+      {"INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION", "25,587-589",
+       [](C c) { return c.opaque_ports.contains(588) && !c.opaque_ports.contains(590); }, "25-1"},
+      {"INBOUND_DEFAULT_POLICY", "deny",
+       [](C c) { return c.default_policy == DefaultPolicy::kDeny && c.warnings.empty(); }, "allow"},
       {"INBOUND_PORTS", " 80 ,, 81,90", [](C c) { return c.inbound_ports.ranges().size() == 3; }, "http"},
-      {"POLICY_CLUSTER_NETWORKS", "fd00::/8", [](C c) { return in_networks(*IpAddr::parse("fd00::1"), c.cluster_networks); }, "fd00::/129"},
+      {"POLICY_CLUSTER_NETWORKS", "fd00::/8",
+       [](C c) { return in_networks(*IpAddr::parse("fd00::1"), c.cluster_networks); }, "fd00::/129"},
       {"INBOUND_IPS", "1.2.3.4,::1", [](C c) { return c.inbound_ips.size() == 2; }, "1.2.3.0/24"},
       {"INGRESS_MODE", "true", [](C c) { return c.ingress_mode && c.hide_informational_headers; }, "1"},
       {"OUTBOUND_DISABLE_INFORMATIONAL_HEADERS", "true", [](C c) { return c.hide_informational_headers; }, "TRUE"},
@@ -178,12 +189,14 @@ std::vector<Case> cases() {
       {"IDENTITY_DISABLED", "", [](C) { return true; }, "1"},
       {"IDENTITY_SPIRE_WORKLOAD_API_ADDRESS", "", {}, "unix:///run/spire.sock"},
       {"IDENTITY_SPIRE_SOCKET", "", {}, "/run/spire.sock"},
-      {"TAP_SVC_NAME", "tap.linkerd.serviceaccount.identity.linkerd.cluster.local", [](C c) { return c.tap_client.has_value(); }, "a..b"},
+      {"TAP_SVC_NAME", "tap.linkerd.serviceaccount.identity.linkerd.cluster.local",
+       [](C c) { return c.tap_client.has_value(); }, "a..b"},
       {"TRACE_COLLECTOR_SVC_ADDR", "127.0.0.1:4317", [](C c) { return c.trace_svc->port == 4317; }, ":4317"},
       {"TRACE_COLLECTOR_SVC_NAME", "a.b", [](C c) { return !c.trace_svc; }, "a b"},
       {"TRACE_ATTRIBUTES_PATH", "/etc/labels", [](C c) { return c.trace_attributes_path == "/etc/labels"; }, ""},
       {"TRACE_SERVICE_NAME", "web", [](C c) { return c.trace_service_name == "web"; }, ""},
-      {"TRACE_EXTRA_ATTRIBUTES", "a=1\nb=\"2\"\n", [](C c) { return c.trace_attributes.size() == 2 && c.trace_attributes[1].second == "2"; }, ""},
+      {"TRACE_EXTRA_ATTRIBUTES", "a=1\nb=\"2\"\n",
+       [](C c) { return c.trace_attributes.size() == 2 && c.trace_attributes[1].second == "2"; }, ""},
       {"OTEL_RESOURCE_ATTRIBUTES", "a=1,b=2", [](C c) { return c.trace_attributes[0].second == "1,b=2"; }, ""},
       {"IDENTITY_SVC_NAME", "identity.linkerd", [](C c) { return c.identity_svc.loopback(); }, "a_b..c"},
       {"DESTINATION_SVC_NAME", "destination.linkerd", [](C c) { return c.destination_svc.loopback(); }, "-"},
@@ -199,17 +212,26 @@ std::vector<Case> cases() {
 
       {"HTTP2_INITIAL_STREAM_WINDOW_SIZE", "70000", [](C c) { return c.client_stream_window == 70000; }, "2147483648"},
       {"HTTP2_INITIAL_CONNECTION_WINDOW_SIZE", "1", [](C c) { return c.client_connection_window == 65535; }, "0"},
-      {"INBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL", "true", [](C c) { return c.inbound.http2.adaptive_flow_control == true; }, "yes"},
-      {"INBOUND_SERVER_HTTP2_MAX_CONCURRENT_STREAMS", "5", [](C c) { return c.inbound.http2.max_concurrent_streams == 5u; }, "no"},
-      {"INBOUND_SERVER_HTTP2_MAX_FRAME_SIZE", "16384", [](C c) { return c.inbound.http2.max_frame_size == 16384u; }, "16383"},
-      {"INBOUND_SERVER_HTTP2_MAX_HEADER_LIST_SIZE", "5", [](C c) { return c.inbound.http2.max_header_list_size == 5u; }, "no"},
-      {"OUTBOUND_SERVER_HTTP2_MAX_PENDING_ACCEPT_RESET_STREAMS", "5", [](C c) { return c.outbound.http2.max_pending_accept_reset_streams == 5u; }, "no"},
-      {"OUTBOUND_SERVER_HTTP2_MAX_SEND_BUF_SIZE", "5", [](C c) { return c.outbound.http2.max_send_buf_size == 5u; }, "no"},
-      {"OUTBOUND_SERVER_HTTP2_INITIAL_STREAM_WINDOW_SIZE", "5", [](C c) { return c.outbound.http2.stream_window == 65535 && c.warnings.size() == 2; }, "no"},
-      {"OUTBOUND_SERVER_HTTP2_KEEP_ALIVE_INTERVAL", "5s", [](C c) { return !c.outbound.http2.keep_alive && c.warnings.size() == 2; }, "no"},
+      {"INBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL", "true",
+       [](C c) { return c.inbound.http2.adaptive_flow_control == true; }, "yes"},
+      {"INBOUND_SERVER_HTTP2_MAX_CONCURRENT_STREAMS", "5",
+       [](C c) { return c.inbound.http2.max_concurrent_streams == 5u; }, "no"},
+      {"INBOUND_SERVER_HTTP2_MAX_FRAME_SIZE", "16384", [](C c) { return c.inbound.http2.max_frame_size == 16384u; },
+       "16383"},
+      {"INBOUND_SERVER_HTTP2_MAX_HEADER_LIST_SIZE", "5", [](C c) { return c.inbound.http2.max_header_list_size == 5u; },
+       "no"},
+      {"OUTBOUND_SERVER_HTTP2_MAX_PENDING_ACCEPT_RESET_STREAMS", "5",
+       [](C c) { return c.outbound.http2.max_pending_accept_reset_streams == 5u; }, "no"},
+      {"OUTBOUND_SERVER_HTTP2_MAX_SEND_BUF_SIZE", "5", [](C c) { return c.outbound.http2.max_send_buf_size == 5u; },
+       "no"},
+      {"OUTBOUND_SERVER_HTTP2_INITIAL_STREAM_WINDOW_SIZE", "5",
+       [](C c) { return c.outbound.http2.stream_window == 65535 && c.warnings.size() == 2; }, "no"},
+      {"OUTBOUND_SERVER_HTTP2_KEEP_ALIVE_INTERVAL", "5s",
+       [](C c) { return !c.outbound.http2.keep_alive && c.warnings.size() == 2; }, "no"},
 
       {"TULLE_PROXY_NO_DISCOVERY_TIMEOUT", "1s", [](C c) { return c.no_discovery_timeout == 1s; }, "no"},
-      {"TULLE_PROXY_ON_NO_DISCOVERY", "plaintext", [](C c) { return c.on_no_discovery == OnNoDiscovery::kPlaintext; }, "plain"},
+      {"TULLE_PROXY_ON_NO_DISCOVERY", "plaintext", [](C c) { return c.on_no_discovery == OnNoDiscovery::kPlaintext; },
+       "plain"},
       {"TULLE_PROXY_BALANCER", "round-robin", [](C c) { return c.round_robin; }, "random"},
       {"TULLE_PROXY_MAX_CONNECTIONS", "5", [](C c) { return c.max_connections == 5; }, "0"},
       {"TULLE_PROXY_ABSENT_GRACE", "1s", [](C c) { return c.absent_grace == 1s; }, "no"},
@@ -236,7 +258,8 @@ TEST(Config, EachVariable) {
 
 TEST(Config, AWrongValueIsNamedWithWhatIsAccepted) {
   EXPECT_EQ(error_of(with(minimal(), {{"INBOUND_CONNECT_TIMEOUT", "5 s"}})),
-            "LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT=\"5 s\": expected a whole number and a unit of ms, s, m, h or d, such as 10s");
+            "LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT=\"5 s\": expected a whole number and a unit of ms, s, m, h or d, "
+            "such as 10s");
 }
 
 TEST(Config, AllMistakesAreReported) {
@@ -253,10 +276,13 @@ TEST(Config, ATokenIsNeverShown) {
 }
 
 TEST(Config, Backoffs) {
-  auto c = parse(with(minimal(), {{"OUTBOUND_CONNECT_EXP_BACKOFF_MIN", "1s"}, {"OUTBOUND_CONNECT_EXP_BACKOFF_MAX", "2s"}}));
+  auto c =
+      parse(with(minimal(), {{"OUTBOUND_CONNECT_EXP_BACKOFF_MIN", "1s"}, {"OUTBOUND_CONNECT_EXP_BACKOFF_MAX", "2s"}}));
   ASSERT_TRUE(c);
   EXPECT_EQ(c->outbound.connect_backoff, (BackoffConfig{1s, 2s, 0}));
-  c = parse(with(minimal(), {{"INBOUND_CONNECT_EXP_BACKOFF_MIN", "1s"}, {"INBOUND_CONNECT_EXP_BACKOFF_MAX", "2s"}, {"INBOUND_CONNECT_EXP_BACKOFF_JITTER", "0.5"}}));
+  c = parse(with(minimal(), {{"INBOUND_CONNECT_EXP_BACKOFF_MIN", "1s"},
+                             {"INBOUND_CONNECT_EXP_BACKOFF_MAX", "2s"},
+                             {"INBOUND_CONNECT_EXP_BACKOFF_JITTER", "0.5"}}));
   ASSERT_TRUE(c);
   EXPECT_EQ(c->inbound.connect_backoff, (BackoffConfig{1s, 2s, 0.5}));
   auto bad = [&](std::initializer_list<std::pair<std::string, std::string>> vars, std::string_view word) {
@@ -292,9 +318,11 @@ TEST(Config, ClusterPoliciesNeedNetworks) {
 }
 
 TEST(Config, ServicesElsewhereNeedANameToVerify) {
-  EXPECT_THAT(error_of(with(minimal(), {{"DESTINATION_SVC_ADDR", "10.0.0.1:8086"}})), HasSubstr("DESTINATION_SVC_NAME: must be set"));
+  EXPECT_THAT(error_of(with(minimal(), {{"DESTINATION_SVC_ADDR", "10.0.0.1:8086"}})),
+              HasSubstr("DESTINATION_SVC_NAME: must be set"));
   auto c = parse(with(minimal(), {{"DESTINATION_SVC_ADDR", "linkerd-dst-headless.linkerd.svc.cluster.local.:8086"},
-                                  {"DESTINATION_SVC_NAME", "linkerd-destination.linkerd.serviceaccount.identity.linkerd.cluster.local"}}));
+                                  {"DESTINATION_SVC_NAME",
+                                   "linkerd-destination.linkerd.serviceaccount.identity.linkerd.cluster.local"}}));
   ASSERT_TRUE(c) << c.error().reason;
   EXPECT_FALSE(c->destination_svc.loopback());
   EXPECT_EQ(c->destination_svc.host, "linkerd-dst-headless.linkerd.svc.cluster.local.");
@@ -303,23 +331,30 @@ TEST(Config, ServicesElsewhereNeedANameToVerify) {
 TEST(Config, ServerIdAndServerNameMustAgree) {
   Vars vars = without(minimal(), "IDENTITY_LOCAL_NAME");
   EXPECT_THAT(error_of(with(vars, {{"IDENTITY_SERVER_ID", "a.b"}})), HasSubstr("IDENTITY_SERVER_NAME"));
-  EXPECT_THAT(error_of(with(vars, {{"IDENTITY_SERVER_ID", "a.b"}, {"IDENTITY_SERVER_NAME", "a.c"}})), HasSubstr("must be the DNS name"));
-  EXPECT_THAT(error_of(with(vars, {{"IDENTITY_SERVER_ID", "spiffe://d/x"}, {"IDENTITY_SERVER_NAME", "a.c"}})), HasSubstr("must be the DNS name"));
+  EXPECT_THAT(error_of(with(vars, {{"IDENTITY_SERVER_ID", "a.b"}, {"IDENTITY_SERVER_NAME", "a.c"}})),
+              HasSubstr("must be the DNS name"));
+  EXPECT_THAT(error_of(with(vars, {{"IDENTITY_SERVER_ID", "spiffe://d/x"}, {"IDENTITY_SERVER_NAME", "a.c"}})),
+              HasSubstr("must be the DNS name"));
   auto c = parse(with(vars, {{"IDENTITY_SERVER_ID", "a.b"}, {"IDENTITY_SERVER_NAME", "a.b"}}));
   ASSERT_TRUE(c);
   EXPECT_EQ(c->identity.name.name(), "a.b");
 }
 
 TEST(Config, StreamLimitsMustBeInOrder) {
-  EXPECT_THAT(error_of(with(minimal(), {{"CONTROL_STREAM_INITIAL_TIMEOUT", "5s"}, {"CONTROL_STREAM_IDLE_TIMEOUT", "1s"}})), HasSubstr("IDLE_TIMEOUT"));
-  EXPECT_THAT(error_of(with(minimal(), {{"CONTROL_STREAM_IDLE_TIMEOUT", "5s"}, {"CONTROL_STREAM_LIFETIME", "1s"}})), HasSubstr("LIFETIME"));
-  EXPECT_THAT(error_of(with(minimal(), {{"CONTROL_STREAM_INITIAL_TIMEOUT", "5s"}, {"CONTROL_STREAM_LIFETIME", "1s"}})), HasSubstr("LIFETIME"));
+  EXPECT_THAT(
+      error_of(with(minimal(), {{"CONTROL_STREAM_INITIAL_TIMEOUT", "5s"}, {"CONTROL_STREAM_IDLE_TIMEOUT", "1s"}})),
+      HasSubstr("IDLE_TIMEOUT"));
+  EXPECT_THAT(error_of(with(minimal(), {{"CONTROL_STREAM_IDLE_TIMEOUT", "5s"}, {"CONTROL_STREAM_LIFETIME", "1s"}})),
+              HasSubstr("LIFETIME"));
+  EXPECT_THAT(error_of(with(minimal(), {{"CONTROL_STREAM_INITIAL_TIMEOUT", "5s"}, {"CONTROL_STREAM_LIFETIME", "1s"}})),
+              HasSubstr("LIFETIME"));
 }
 
 TEST(Config, APodListensOnItsOwnAddress) {
-  auto c = parse(with(without(minimal(), "IDENTITY_DIR"),
-                      {{"TULLE_PROXY_POD_NETNS_FD", "3"}, {"TULLE_PROXY_POD_IP", "127.64.0.5"},
-                       {"TULLE_PROXY_POD_PORTS", "20080:80, 8080"}, {"TULLE_PROXY_IDENTITY_EPHEMERAL", "true"}}));
+  auto c = parse(with(without(minimal(), "IDENTITY_DIR"), {{"TULLE_PROXY_POD_NETNS_FD", "3"},
+                                                           {"TULLE_PROXY_POD_IP", "127.64.0.5"},
+                                                           {"TULLE_PROXY_POD_PORTS", "20080:80, 8080"},
+                                                           {"TULLE_PROXY_IDENTITY_EPHEMERAL", "true"}}));
   ASSERT_TRUE(c) << c.error().reason;
   EXPECT_TRUE(c->identity.ephemeral);
   EXPECT_EQ(c->pod->netns_fd, 3);
@@ -341,7 +376,9 @@ TEST(Config, APodListensOnItsOwnAddress) {
 }
 
 TEST(Config, WrongNumbersOfCoresAreIgnored) {
-  auto c = parse(with(minimal(), {{"CORES_MIN", "x"}, {"CORES_MAX", "0"}, {"CORES_MAX_RATIO", "1.5"}, {"INBOUND_DEFAULT_POLICY", "deny"}}));
+  auto c = parse(
+      with(minimal(),
+           {{"CORES_MIN", "x"}, {"CORES_MAX", "0"}, {"CORES_MAX_RATIO", "1.5"}, {"INBOUND_DEFAULT_POLICY", "deny"}}));
   ASSERT_TRUE(c);
   EXPECT_EQ(c->workers(8), 1u);
   EXPECT_EQ(c->warnings.size(), 3u);

@@ -131,7 +131,8 @@ std::optional<tls::Identity> grammar_identity(std::string_view s) {
 }
 
 std::string Env::full_name(std::string_view name) {
-  if (name.starts_with("TULLE_PROXY_") || name == "HOSTNAME" || name == "OTEL_RESOURCE_ATTRIBUTES") return std::string(name);
+  if (name.starts_with("TULLE_PROXY_") || name == "HOSTNAME" || name == "OTEL_RESOURCE_ATTRIBUTES")
+    return std::string(name);
   return cat("LINKERD2_PROXY_", name);
 }
 

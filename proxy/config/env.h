@@ -43,7 +43,8 @@ inline constexpr std::string_view kWantPorts = "ports and ranges, such as 80,800
 inline constexpr std::string_view kWantSuffixes = "DNS names with commas between, or . for all names";
 inline constexpr std::string_view kWantNetworks = "networks with commas between, such as 10.0.0.0/8,fd00::/8";
 inline constexpr std::string_view kWantIps = "IP addresses with commas between";
-inline constexpr std::string_view kWantName = "a DNS name such as web.default.serviceaccount.identity.linkerd.cluster.local";
+inline constexpr std::string_view kWantName =
+    "a DNS name such as web.default.serviceaccount.identity.linkerd.cluster.local";
 
 class Env {
  public:

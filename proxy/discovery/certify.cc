@@ -58,8 +58,8 @@ Duration renewal_delay(Duration remaining, const IdentityConfig& config) {
   return std::clamp(remaining / 10 * 7, config.min_refresh, config.max_refresh);
 }
 
-Result<std::unique_ptr<Certifier>> Certifier::make(rt::Reactor& reactor, CertifierOptions options, observe::Shard& shard,
-                                                   OnContext on_context) {
+Result<std::unique_ptr<Certifier>> Certifier::make(rt::Reactor& reactor, CertifierOptions options,
+                                                   observe::Shard& shard, OnContext on_context) {
   TULLE_TRY(auto key, load_key(*options.config));
   auto roots = tls::TrustBundle::from_pem(options.config->trust_anchors_pem);
   if (!roots) return fail(std::move(roots).error().with("LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"));
@@ -71,8 +71,13 @@ Result<std::unique_ptr<Certifier>> Certifier::make(rt::Reactor& reactor, Certifi
 
 Certifier::Certifier(rt::Reactor& reactor, CertifierOptions options, KeyAndCsr key, tls::TrustBundle roots,
                      observe::Shard& shard, OnContext on_context)
-    : reactor_(reactor), options_(std::move(options)), key_(std::move(key)), roots_(std::move(roots)),
-      on_context_(std::move(on_context)), renew_now_(reactor), expiration_(shard.gauge(observe::kIdentityCertExpiration)),
+    : reactor_(reactor),
+      options_(std::move(options)),
+      key_(std::move(key)),
+      roots_(std::move(roots)),
+      on_context_(std::move(on_context)),
+      renew_now_(reactor),
+      expiration_(shard.gauge(observe::kIdentityCertExpiration)),
       refresh_(shard.gauge(observe::kIdentityCertRefresh)),
       ok_(shard.counter(observe::kIdentityCertRefreshesTotal, observe::Labels().add("result", "ok"))),
       failed_(shard.counter(observe::kIdentityCertRefreshesTotal, observe::Labels().add("result", "error"))),
@@ -87,7 +92,8 @@ rt::Task<void> Certifier::renew_forever(httpio::Client& client) {
   for (;;) {
     grpc::Status status = co_await certify(client);
     Duration remaining = certified() ? valid_until_ - wall() : Duration::zero();
-    Duration delay = remaining > Duration::zero() ? renewal_delay(remaining, *options_.config) : options_.config->min_refresh;
+    Duration delay =
+        remaining > Duration::zero() ? renewal_delay(remaining, *options_.config) : options_.config->min_refresh;
     if (status.ok()) {
       soon.reset();
       ok_->add();
@@ -95,7 +101,8 @@ rt::Task<void> Certifier::renew_forever(httpio::Client& client) {
     } else {
       failed_->add();
       if (is_transport(status)) delay = std::min(delay, std::max(soon.next(reactor_.rng()), Duration(1ms)));
-      log_warn("cannot certify", {{"identity", options_.config->name.name()}, {"error", status.to_string()},
+      log_warn("cannot certify", {{"identity", options_.config->name.name()},
+                                  {"error", status.to_string()},
                                   {"retry_in", format_duration(delay)}});
     }
     co_await renew_now_.wait_until(reactor_.now() + delay);
@@ -125,7 +132,9 @@ rt::Task<grpc::Status> Certifier::certify(httpio::Client& client) {
 Result<> Certifier::install(wire::CertifyResponse answer) {
   WallTime now = wall();
   if (answer.valid_until <= now)
-    return fail(Code::kIdentity, cat("the certificate is valid until ", format_rfc3339(answer.valid_until), ", which has passed"), Side::kPeer);
+    return fail(Code::kIdentity,
+                cat("the certificate is valid until ", format_rfc3339(answer.valid_until), ", which has passed"),
+                Side::kPeer);
   tls::Credentials credentials{key_.key, {}};
   credentials.chain.push_back(std::move(answer.leaf));
   for (auto& c : answer.intermediates) credentials.chain.push_back(std::move(c));
@@ -190,7 +199,8 @@ void Certifier::apply_bundle(const wire::TrustBundle& bundle) {
   auto context = build(credentials_, *roots);
   roots_ = std::move(*roots);
   if (!context) {
-    log_warn("our certificate does not lead to the new trust anchors; asking for another", {{"error", context.error().reason}});
+    log_warn("our certificate does not lead to the new trust anchors; asking for another",
+             {{"error", context.error().reason}});
     renew_now_.notify();
     return;
   }

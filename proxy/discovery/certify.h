@@ -31,12 +31,12 @@ Result<KeyAndCsr> load_key(const IdentityConfig& config);
 Duration renewal_delay(Duration remaining, const IdentityConfig& config);
 
 struct CertifierOptions {
-  const IdentityConfig* config;              // outlives the certifier
-  std::string workload;                      // for the watch of trust bundles
-  std::string authority;                     // of the identity service
-  BackoffConfig backoff;                     // when the service cannot be reached, and of that watch
-  Duration call_timeout = 10s;               // of one Certify
-  WallTime (*wall_clock)() = nullptr;        // nullptr: the system's
+  const IdentityConfig* config;        // outlives the certifier
+  std::string workload;                // for the watch of trust bundles
+  std::string authority;               // of the identity service
+  BackoffConfig backoff;               // when the service cannot be reached, and of that watch
+  Duration call_timeout = 10s;         // of one Certify
+  WallTime (*wall_clock)() = nullptr;  // nullptr: the system's
 };
 
 class Certifier {

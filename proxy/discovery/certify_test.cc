@@ -65,7 +65,8 @@ struct Mesh {
     server.grpc.add(std::string(wire::kIdentityCertify), [this](grpc::ServerCall& c) { return certify(*this, c); });
   }
   void serve_bundles() {
-    server.grpc.add(std::string(wire::kTrustBundlesWatch), [this](grpc::ServerCall& c) { return bundles_of(*this, c); });
+    server.grpc.add(std::string(wire::kTrustBundlesWatch),
+                    [this](grpc::ServerCall& c) { return bundles_of(*this, c); });
   }
   static rt::Task<grpc::Status> certify(Mesh& m, grpc::ServerCall& call) {
     auto bytes = co_await call.read_one();
@@ -187,7 +188,8 @@ TEST(Certifier, WithoutATokenNothingIsAsked) {
   Mesh m;
   m.dir.write("token", " \n");
   m.start();
-  ASSERT_TRUE(run_until(m.reactor, [&] { return m.metric("control_identity_cert_refreshes_total{result=\"error\"} 2"); }));
+  ASSERT_TRUE(
+      run_until(m.reactor, [&] { return m.metric("control_identity_cert_refreshes_total{result=\"error\"} 2"); }));
   EXPECT_TRUE(m.asked.empty());
   m.dir.write("token", "t");
   ASSERT_TRUE(run_until(m.reactor, [&] { return m.certifier->certified(); }));

@@ -10,10 +10,10 @@
 namespace tulle::proxy {
 namespace {
 
-constexpr Duration kStable = 10s;           // a connection that lasted so long says that all is well again
+constexpr Duration kStable = 10s;  // a connection that lasted so long says that all is well again
 constexpr Duration kResolveTimeout = 5s;
 constexpr Duration kHandshakeTimeout = 5s;
-constexpr size_t kMostAddresses = 16;       // tried in one attempt
+constexpr size_t kMostAddresses = 16;  // tried in one attempt
 
 }  // namespace
 
@@ -42,9 +42,13 @@ std::optional<IpAddr> address_in_name(std::string_view target) {
   return std::nullopt;
 }
 
-ControlClient::ControlClient(rt::Reactor& reactor, net::Resolver& resolver, ControlAddr addr, ControlClientOptions options,
-                             ContextSource context)
-    : reactor_(reactor), resolver_(resolver), addr_(std::move(addr)), options_(std::move(options)), context_(std::move(context)),
+ControlClient::ControlClient(rt::Reactor& reactor, net::Resolver& resolver, ControlAddr addr,
+                             ControlClientOptions options, ContextSource context)
+    : reactor_(reactor),
+      resolver_(resolver),
+      addr_(std::move(addr)),
+      options_(std::move(options)),
+      context_(std::move(context)),
       backoff_(options_.backoff.min, options_.backoff.max, options_.backoff.jitter) {
   httpio::ClientOptions o;
   o.h2 = options_.h2;

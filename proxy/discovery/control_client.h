@@ -21,9 +21,9 @@
 namespace tulle::proxy {
 
 struct ControlClientOptions {
-  std::string service;               // for the metric of resolutions: "destination", "policy", "identity"
-  observe::Shard* metrics = nullptr; // the control thread's; null: none
-  Duration connect_timeout = 1s;     // of TCP, for each address
+  std::string service;                // for the metric of resolutions: "destination", "policy", "identity"
+  observe::Shard* metrics = nullptr;  // the control thread's; null: none
+  Duration connect_timeout = 1s;      // of TCP, for each address
   BackoffConfig backoff;
   net::SocketOptions socket;
   http::H2Options h2;
@@ -61,8 +61,8 @@ class ControlClient {
   ControlClientOptions options_;
   ContextSource context_;
   Backoff backoff_;
-  TimePoint not_before_{};                  // of the next attempt
-  std::optional<TimePoint> connected_at_;   // the last attempt was good
+  TimePoint not_before_{};                 // of the next attempt
+  std::optional<TimePoint> connected_at_;  // the last attempt was good
   std::unique_ptr<httpio::Client> client_;
 };
 

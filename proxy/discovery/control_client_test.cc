@@ -117,7 +117,10 @@ struct TlsServer {
   rt::Scope scope;
 
   TlsServer(rt::Reactor& r, std::shared_ptr<const tls::Context> c)
-      : reactor(r), context(std::move(c)), listener(*net::Listener::bind(r, SocketAddr(IpAddr::loopback(), 0))), scope(r) {
+      : reactor(r),
+        context(std::move(c)),
+        listener(*net::Listener::bind(r, SocketAddr(IpAddr::loopback(), 0))),
+        scope(r) {
     grpc.add("/t.T/Echo", echo);
     handler = [this](std::unique_ptr<httpio::ServerExchange> x) { return grpc.handle(std::move(x)); };
     scope.spawn(run(*this));
@@ -126,7 +129,8 @@ struct TlsServer {
     for (;;) {
       auto a = co_await s.listener->accept();
       if (!a) co_return;
-      auto t = co_await tls::TlsStream::accept(s.reactor, s.context, std::move(a->fd), a->local, a->peer, Buffer(), {}, s.reactor.now() + 5s);
+      auto t = co_await tls::TlsStream::accept(s.reactor, s.context, std::move(a->fd), a->local, a->peer, Buffer(), {},
+                                               s.reactor.now() + 5s);
       if (!t) continue;
       s.clients.push_back((*t)->peer_identity() ? (*t)->peer_identity()->name() : "");
       s.scope.spawn(httpio::serve(std::move(*t), httpio::Protocol::kHttp2, Buffer(), s.options, s.handler));

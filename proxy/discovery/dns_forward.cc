@@ -25,7 +25,8 @@ void set_id(std::string& message, uint16_t id) {
 bool answers(Bytes bytes, uint16_t id, const dns::Question& question) {
   auto a = dns::parse_answer(bytes);
   if (!a || a->id != id) return false;
-  if (a->questions.empty()) return a->rcode == dns::Rcode::kFormErr || a->rcode == dns::Rcode::kNotImp;  // could not read it
+  if (a->questions.empty())
+    return a->rcode == dns::Rcode::kFormErr || a->rcode == dns::Rcode::kNotImp;  // could not read it
   const dns::Question& q = a->questions[0];
   return iequals(q.name, question.name) && q.type == question.type && q.klass == question.klass;
 }
@@ -42,13 +43,15 @@ class Datagrams final : private rt::FdHandler {
     if (!fd) return fail(sys_error("socket", errno));
     sockaddr_storage s;
     socklen_t n = to.to_sockaddr(s);
-    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&s), n) != 0) return fail(sys_error(to.to_string(), errno, Side::kPeer));
+    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&s), n) != 0)
+      return fail(sys_error(to.to_string(), errno, Side::kPeer));
     TULLE_TRY_VOID(reactor_.watch(fd.get(), *this));
     fd_ = std::move(fd);
     return {};
   }
   Result<> send(Bytes message) {
-    if (::send(fd_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) return fail(sys_error("send", errno, Side::kPeer));
+    if (::send(fd_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0)
+      return fail(sys_error("send", errno, Side::kPeer));
     return {};
   }
   // The next datagram; valid until the caller suspends.
@@ -118,14 +121,15 @@ std::optional<Bytes> sized_message(Bytes bytes) {
   return bytes.substr(2, size);
 }
 
-rt::Task<Result<std::string>> forward_dns(rt::Reactor& reactor, const std::vector<SocketAddr>& servers, Duration timeout,
-                                          const dns::Query& query, std::string message, bool tcp) {
+rt::Task<Result<std::string>> forward_dns(rt::Reactor& reactor, const std::vector<SocketAddr>& servers,
+                                          Duration timeout, const dns::Query& query, std::string message, bool tcp) {
   Error last(Code::kUnavailable, "there is no resolver to ask");
   for (const SocketAddr& server : servers) {
     auto id = static_cast<uint16_t>(reactor.rng().below(65536));
     set_id(message, id);
     TimePoint deadline = reactor.now() + timeout;
-    auto ask = tcp ? ask_tcp(reactor, server, query, message, id, deadline) : ask_udp(reactor, server, query, message, id, deadline);
+    auto ask = tcp ? ask_tcp(reactor, server, query, message, id, deadline)
+                   : ask_udp(reactor, server, query, message, id, deadline);
     auto answer = co_await rt::with_deadline(reactor, deadline, server.to_string(), std::move(ask));
     if (answer) {
       set_id(*answer, query.id);

@@ -25,8 +25,9 @@ namespace {
 
 namespace dns = net::dns;
 
-constexpr observe::Family kQueries = observe::om_counter("tulle_dns_queries_total", "Questions to the pod's resolver, by what became of them");
-constexpr size_t kNameservers = 3;  // as resolv.conf(5)
+constexpr observe::Family kQueries =
+    observe::om_counter("tulle_dns_queries_total", "Questions to the pod's resolver, by what became of them");
+constexpr size_t kNameservers = 3;     // as resolv.conf(5)
 constexpr size_t kPerReadiness = 256;  // datagrams read before others have their turn
 
 bool in_zone(std::string_view name, std::string_view zone) {
@@ -85,8 +86,16 @@ struct PodDns::Impl final : rt::FdHandler {
   rt::Scope tasks;
 
   Impl(rt::Reactor& r, Fd u, std::unique_ptr<net::Listener> t, PodDnsOptions o, observe::Shard& shard)
-      : reactor(r), udp(std::move(u)), tcp(std::move(t)), options(std::move(o)), index_changed(r), questions(r), tasks(r) {
-    auto counter = [&](std::string_view result) { return shard.counter(kQueries, observe::Labels().add("result", result)); };
+      : reactor(r),
+        udp(std::move(u)),
+        tcp(std::move(t)),
+        options(std::move(o)),
+        index_changed(r),
+        questions(r),
+        tasks(r) {
+    auto counter = [&](std::string_view result) {
+      return shard.counter(kQueries, observe::Labels().add("result", result));
+    };
     answered = counter("answered");
     missing = counter("no_such_name");
     forwarded = counter("forwarded");
@@ -116,7 +125,8 @@ struct PodDns::Impl final : rt::FdHandler {
     }
     answered->add();
     std::vector<IpAddr> addresses = *found->addresses;
-    if (addresses.size() > 1) std::ranges::rotate(addresses, addresses.begin() + reactor.rng().below(static_cast<uint32_t>(addresses.size())));
+    if (addresses.size() > 1)
+      std::ranges::rotate(addresses, addresses.begin() + reactor.rng().below(static_cast<uint32_t>(addresses.size())));
     return dns::encode_answer(q, dns::Rcode::kNoError, addresses, index->ttl(), limit);
   }
 
@@ -130,7 +140,8 @@ struct PodDns::Impl final : rt::FdHandler {
     if (index) {
       out = own_answer(q, limit);
       if (!out) {
-        auto answer = co_await forward_dns(reactor, options.upstreams, options.upstream_timeout, q, std::move(message), over_tcp);
+        auto answer =
+            co_await forward_dns(reactor, options.upstreams, options.upstream_timeout, q, std::move(message), over_tcp);
         if (answer) {
           forwarded->add();
           out = std::move(*answer);
@@ -214,7 +225,8 @@ struct PodDns::Impl final : rt::FdHandler {
     in_pktinfo info{};
     info.ipi_spec_dst = e.asked;
     std::memcpy(CMSG_DATA(c), &info, sizeof info);
-    if (::sendmsg(udp.get(), &m, MSG_NOSIGNAL) < 0) log_debug("DNS answer not sent", {{"error", sys_error("send", errno).reason}});
+    if (::sendmsg(udp.get(), &m, MSG_NOSIGNAL) < 0)
+      log_debug("DNS answer not sent", {{"error", sys_error("send", errno).reason}});
   }
 
   // ---- TCP
@@ -303,7 +315,8 @@ struct PodDns::Impl final : rt::FdHandler {
   }
 };
 
-Result<std::unique_ptr<PodDns>> PodDns::make(rt::Reactor& reactor, Fd udp, Fd tcp, PodDnsOptions options, observe::Shard& shard) {
+Result<std::unique_ptr<PodDns>> PodDns::make(rt::Reactor& reactor, Fd udp, Fd tcp, PodDnsOptions options,
+                                             observe::Shard& shard) {
   TULLE_TRY(auto listener, net::Listener::adopt(reactor, std::move(tcp)));
   auto impl = std::make_unique<Impl>(reactor, std::move(udp), std::move(listener), std::move(options), shard);
   TULLE_TRY_VOID(reactor.watch(impl->udp.get(), *impl));

@@ -45,11 +45,11 @@ class NameIndex {
 std::vector<SocketAddr> nameservers(std::string_view resolv_conf);
 
 struct PodDnsOptions {
-  std::vector<SocketAddr> upstreams;   // none: names outside the mesh are answered with SERVFAIL
-  Duration upstream_timeout = 2s;      // for one server, then the next
-  Duration table_wait = 2s;            // how long a question waits for the first table
-  size_t max_in_flight = 512;          // questions over UDP being worked on; above, they are dropped
-  size_t max_tcp = 64;                 // connections, with one question each being worked on
+  std::vector<SocketAddr> upstreams;  // none: names outside the mesh are answered with SERVFAIL
+  Duration upstream_timeout = 2s;     // for one server, then the next
+  Duration table_wait = 2s;           // how long a question waits for the first table
+  size_t max_in_flight = 512;         // questions over UDP being worked on; above, they are dropped
+  size_t max_tcp = 64;                // connections, with one question each being worked on
   Duration tcp_idle = 10s;
 };
 

@@ -71,7 +71,8 @@ struct Upstream final : rt::FdHandler {
   std::string answer(const dns::Query& q, size_t limit) {
     auto it = names.find(to_lower(q.question.name));
     bool there = it != names.end();
-    return dns::encode_answer(q, there ? dns::Rcode::kNoError : dns::Rcode::kNxDomain, there ? it->second : std::vector<IpAddr>(), 9s, limit);
+    return dns::encode_answer(q, there ? dns::Rcode::kNoError : dns::Rcode::kNxDomain,
+                              there ? it->second : std::vector<IpAddr>(), 9s, limit);
   }
   void on_ready(uint32_t) override {
     char buf[2048];
@@ -84,7 +85,9 @@ struct Upstream final : rt::FdHandler {
       if (!q) continue;
       asked.push_back(q->question.name);
       if (silent) continue;
-      auto send = [&](const std::string& s) { sendto(udp.get(), s.data(), s.size(), 0, reinterpret_cast<sockaddr*>(&from), size); };
+      auto send = [&](const std::string& s) {
+        sendto(udp.get(), s.data(), s.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
+      };
       if (lies) {
         dns::Query other = *q;
         other.question.name = "bank.example";
@@ -115,7 +118,8 @@ struct Upstream final : rt::FdHandler {
   }
 };
 
-rt::Task<void> ask_over_tcp(rt::Reactor& r, SocketAddr to, std::string bytes, size_t answers, std::vector<std::string>& out, bool& done) {
+rt::Task<void> ask_over_tcp(rt::Reactor& r, SocketAddr to, std::string bytes, size_t answers,
+                            std::vector<std::string>& out, bool& done) {
   auto s = co_await test_connect(r, to);
   (*s)->write(bytes);
   Buffer in;
@@ -188,7 +192,8 @@ struct Fixture {
 
 TEST(PodDns, NamesOfTheMesh) {
   Fixture f;
-  for (auto* name : {"api.default.svc.cluster.local", "API.Default.svc.cluster.local", "api", "api.default", "api.default.svc"}) {
+  for (auto* name :
+       {"api.default.svc.cluster.local", "API.Default.svc.cluster.local", "api", "api.default", "api.default.svc"}) {
     auto a = f.ask(name);
     EXPECT_EQ(a.rcode, dns::Rcode::kNoError) << name;
     ASSERT_EQ(a.answers.size(), 1u) << name;
@@ -198,8 +203,10 @@ TEST(PodDns, NamesOfTheMesh) {
   }
   EXPECT_EQ(f.ask("host").answers.at(0).ip, IpAddr::v4(127, 96, 0, 9));
   // Other types, and names without an address: no data, which is not "no such name".
-  for (auto [name, type] : {std::pair("api", dns::kTypeAaaa), {"api.default.svc.cluster.local", dns::kTypeAaaa},
-                            {"api.default.svc.cluster.local", uint16_t{16}}, {"empty.default.svc.cluster.local", dns::kTypeA}}) {
+  for (auto [name, type] : {std::pair("api", dns::kTypeAaaa),
+                            {"api.default.svc.cluster.local", dns::kTypeAaaa},
+                            {"api.default.svc.cluster.local", uint16_t{16}},
+                            {"empty.default.svc.cluster.local", dns::kTypeA}}) {
     auto a = f.ask(name, type);
     EXPECT_EQ(a.rcode, dns::Rcode::kNoError) << name;
     EXPECT_TRUE(a.answers.empty());
@@ -266,7 +273,8 @@ TEST(PodDns, OverTcpAndLongAnswers) {
   EXPECT_TRUE(f.ask("many.example.com").truncated);
 
   std::string bytes;
-  for (auto* name : {"many", "many.example.com", "nothing.cluster.local"}) bytes += with_size(*dns::encode_query(7, dns::Question(name)));
+  for (auto* name : {"many", "many.example.com", "nothing.cluster.local"})
+    bytes += with_size(*dns::encode_query(7, dns::Question(name)));
   std::vector<std::string> out;
   bool done = false;
   rt::Running running(f.reactor, ask_over_tcp(f.reactor, f.server, bytes, 3, out, done));
@@ -353,7 +361,8 @@ TEST(PodDns, FollowsTheTableAndKeepsTheLastGoodOne) {
   t.version = 3;
   t.names.pop_back();
   names.messages = {wire::encode(t)};
-  ASSERT_TRUE(run_until(f.reactor, [&] { return f.ask("new.default.svc.cluster.local").rcode == dns::Rcode::kNxDomain; }));
+  ASSERT_TRUE(
+      run_until(f.reactor, [&] { return f.ask("new.default.svc.cluster.local").rcode == dns::Rcode::kNxDomain; }));
 }
 
 TEST(PodDns, AControlPlaneWithoutNames) {
@@ -381,8 +390,9 @@ TEST(PodDns, BoundedInFlight) {
 }
 
 TEST(Nameservers, OfResolvConf) {
-  auto n = nameservers("# c\nnameserver 127.0.0.53\nnameserver\t::1 # x\nnameservers 1.1.1.1\nnameserver fe80::1%eth0\n"
-                       "search a b\nnameserver 10.0.0.1\nnameserver 10.0.0.2\n");
+  auto n = nameservers(
+      "# c\nnameserver 127.0.0.53\nnameserver\t::1 # x\nnameservers 1.1.1.1\nnameserver fe80::1%eth0\n"
+      "search a b\nnameserver 10.0.0.1\nnameserver 10.0.0.2\n");
   ASSERT_EQ(n.size(), 3u);
   EXPECT_EQ(n[0].to_string(), "127.0.0.53:53");
   EXPECT_EQ(n[1].to_string(), "[::1]:53");

@@ -63,8 +63,8 @@ inline rt::Task<Result<std::unique_ptr<net::Stream>>> test_connect(rt::Reactor& 
 }
 
 inline std::unique_ptr<httpio::Client> test_client(rt::Reactor& r, SocketAddr to) {
-  return std::make_unique<httpio::Client>(r, httpio::Protocol::kHttp2, [&r, to] { return test_connect(r, to); },
-                                          httpio::ClientOptions());
+  return std::make_unique<httpio::Client>(
+      r, httpio::Protocol::kHttp2, [&r, to] { return test_connect(r, to); }, httpio::ClientOptions());
 }
 
 }  // namespace tulle::proxy
