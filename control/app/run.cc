@@ -1,5 +1,6 @@
 // Constructs everything there is in a control plane, runs it, and ends it in order.
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -141,6 +142,7 @@ Result<> run(const ControlOptions& options) {
                                   {"socket", options.socket}});
   reactor.run();
   parts.closing = true;
+  connections.cancel();  // they refer to the parts
   save_addresses(options, *plane);
   remove_mesh_file(options);
   return {};
@@ -148,7 +150,16 @@ Result<> run(const ControlOptions& options) {
 
 }  // namespace
 
+// Each stream of a proxy is a descriptor: as many as the system lets us have.
+static void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run_control(const ControlOptions& options) {
+  raise_descriptor_limit();
   auto format = options.log_format == "json" ? LogFormat::kJson : LogFormat::kPlain;
   signal(SIGPIPE, SIG_IGN);
   auto result = log_init(options.log, format);
