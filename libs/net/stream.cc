@@ -1,5 +1,7 @@
 #include "libs/net/stream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -101,6 +103,11 @@ void FdStream::abort() {
   Stream::abort();
   linger hard{.l_onoff = 1, .l_linger = 0};
   setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
+void FdStream::acknowledge_now() {
+  int on = 1;
+  setsockopt(fd_.get(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 void FdStream::on_ready(uint32_t events) {
