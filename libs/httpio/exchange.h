@@ -62,6 +62,8 @@ class Exchange {
   void end(http::Headers* trailers);
   void fail(Error e, std::optional<http::H2Code> code = {});
   void become_tunnel() { tunnel_ = true; }
+  // HTTP/1: behind the message's end comes what the tunnel carries.
+  void reopen() { ended_ = false; }
   size_t unread() const { return in_.size(); }
 
  protected:

@@ -98,7 +98,7 @@ Result<std::unique_ptr<ClientExchange>> H1Client::start(const http::RequestHead&
   TULLE_CHECK(!current_ && !dead_);
   BodyFraming body = BodyFraming::none();
   bool upgrade = http::is_upgrade(head);
-  if (!end && head.method_kind != http::Method::kConnect) {
+  if (!end && head.method_kind != http::Method::kConnect && !upgrade) {
     auto length = head.headers.get(http::HeaderId::kContentLength);
     auto n = length ? parse_number<uint64_t>(*length) : std::nullopt;
     body = n ? BodyFraming::of_length(*n) : BodyFraming::chunked();
@@ -144,8 +144,10 @@ rt::Task<void> H1Client::read_loop() {
       }
       answered_ = true;
       Bytes in = *bytes;
+      bool small = in.size() < 1024;
       if (!feed(in)) co_return;
       backlog_.append(in);
+      if (small && current_ && !response_ended_ && parser_.in_message()) stream_->acknowledge_now();
     }
   }
 }

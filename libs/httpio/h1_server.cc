@@ -59,6 +59,7 @@ class H1ServerExchange final : public ServerExchange {
 BodyFraming H1ServerExchange::choose_framing(const http::ResponseHead& head, bool end) {
   if (head.status == 101 || (request.method_kind == http::Method::kConnect && head.status / 100 == 2)) {
     become_tunnel();
+    reopen();
     framing_ = Framing::kTunnel;
     return BodyFraming::none();
   }

@@ -144,7 +144,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   bool over_h2 = request.version == http::Version::kHttp2;
   bool upgraded = downgrade(request);
   bool is_connect = request.method_kind == http::Method::kConnect;
-  bool is_upgrade = http::is_upgrade(request);
+  bool is_upgrade = http::is_upgrade(request) && client.ended();  // as in outbound
   http::strip_hop_by_hop(request.headers, is_upgrade);
   if (s.peer.identity.empty()) request.headers.remove(HeaderId::kL5dClientId);
   else request.headers.set(HeaderId::kL5dClientId, s.peer.identity);

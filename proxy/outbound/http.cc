@@ -73,8 +73,8 @@ void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& 
 }
 
 // What the application may not say for itself, and what does not travel.
-void prepare_request(http::RequestHead& head) {
-  http::strip_hop_by_hop(head.headers, http::is_upgrade(head));
+void prepare_request(http::RequestHead& head, bool is_upgrade) {
+  http::strip_hop_by_hop(head.headers, is_upgrade);
   head.headers.remove(HeaderId::kL5dOrigProto);
   head.headers.remove(HeaderId::kL5dRequireId);
 }
@@ -165,8 +165,9 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   std::optional<std::string> require_id;
   if (auto id = request.headers.get(HeaderId::kL5dRequireId)) require_id.emplace(*id);
   bool is_connect = request.method_kind == http::Method::kConnect;
-  bool is_upgrade = http::is_upgrade(request);
-  prepare_request(request);
+  // With a body the upgrade is declined, as a server may: what follows the head could be either.
+  bool is_upgrade = http::is_upgrade(request) && client->ended();
+  prepare_request(request, is_upgrade);
   if (auto answer = filter_request(rule.filters, *match, request, "http", w.reactor.rng())) co_return answer_error(s, *client, *answer);
   TimePoint deadline = rule.timeouts.request ? start + *rule.timeouts.request : kNever;
 
