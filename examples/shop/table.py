@@ -59,5 +59,5 @@ def cost(figures, baseline):
         if with_mesh is not None and without is not None:
             more = with_mesh - without
             parts.append(f"{name} {abs(more):.1f} ms {'slower' if more > 0 else 'faster'}")
-    return ("The whole path (4 hops, 8 proxies passed) is " + ", ".join(parts) + " in the mesh; "
+    return ("The whole path (up to 3 hops, 6 proxies) is " + ", ".join(parts) + " in the mesh; "
             "each row is as its caller saw it, instances end to end.") if parts else ""
