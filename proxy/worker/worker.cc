@@ -51,7 +51,6 @@ net::ConnectOptions Worker::inbound_connect() const {
 
 httpio::ServeOptions serve_options(const Config& config, const DirectionConfig& direction, httpio::Drain& drain) {
   httpio::ServeOptions o;
-  o.limits.allow_missing_host = true;  // Linkerd passes such requests on
   o.h2 = h2_options(direction.http2);
   o.header_timeout = config.http_header_timeout;
   o.idle_timeout = config.http_idle_timeout;

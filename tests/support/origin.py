@@ -74,7 +74,8 @@ class Origin:
             while size := int((await reader.readline()).split(b";")[0], 16):
                 body += await reader.readexactly(size)
                 await reader.readline()
-            await reader.readuntil(b"\r\n")
+            while await reader.readuntil(b"\r\n") != b"\r\n":  # trailers
+                pass
             return body
         return await reader.readexactly(int(fields.get("content-length", "0")))
 
