@@ -208,10 +208,12 @@ H1Server::Step H1Server::step(Bytes& in) {
         head_started_ = kNever;
         if (current_) current_->end(&parser_.trailers());
         return Step::kWait;
-      case Event::kError:
+      case Event::kError: {
+        bool answered = current_ && current_->responded();
         if (current_) cancel(parser_.error().to_error(Side::kClient));
-        else reject(parser_.error().status, parser_.error().reason);
+        if (!answered) reject(parser_.error().status, parser_.error().reason);
         return Step::kClose;
+      }
       case Event::kInterim:
       case Event::kResponse: TULLE_BUG("a request parser gave a response"); return Step::kClose;
     }
