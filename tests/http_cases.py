@@ -35,7 +35,7 @@ REFUSED = {
     "duplicate-host": (get("duplicate-host", b"Host: other\r\n"), 400),
     "missing-host": (b"GET / HTTP/1.1\r\nx-id: missing-host\r\n\r\n", 400),
     "invalid-host": (b"GET / HTTP/1.1\r\nHost: a b\r\nx-id: invalid-host\r\n\r\n", 400),
-    "chunked-not-last": (post("chunked-not-last", b"Transfer-Encoding: chunked, gzip\r\n", b"0\r\n\r\n"), 400),
+    "chunked-not-last": (post("chunked-not-last", b"Transfer-Encoding: chunked, gzip\r\n", b"0\r\n\r\n"), (400, 501)),
     "unknown-transfer-encoding": (post("unknown-transfer-encoding", b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n"), (400, 501)),
     "obscured-transfer-encoding": (post("obscured-transfer-encoding", b"Transfer-Encoding: \x0bchunked\r\n", b"0\r\n\r\n"), 400),
     "bad-chunk-size": (post("bad-chunk-size", CHUNKED, b"zz\r\nhello\r\n0\r\n\r\n"), 400),

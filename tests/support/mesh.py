@@ -1,4 +1,5 @@
 """The mesh of a test: that of examples/shop/mesh.py, and what only tests ask of it."""
+import json
 import os
 import pathlib
 import secrets
@@ -71,8 +72,8 @@ class Mesh(meshes.Mesh):
 
     def endpoints(self, service, port):
         """Names of the pods that a client of service:port is sent to now."""
-        answer = self.ask("diagnostics", "endpoints", f"{service}.default.svc.cluster.local:{port}")
-        return {e["pod"].split("/")[-1].split(".")[0] for e in answer}
+        done = self.tulle("diagnostics", "endpoints", f"{service}.default.svc.cluster.local:{port}", "--mesh", self.name, "-o", "json", check=False)
+        return {e["pod"] for e in json.loads(done.stdout)} if done.returncode == 0 else set()  # no such service: none
 
     def edge_is_mtls(self, source, destination, seconds=10):
         """Waits until the edge is seen, and says whether it is secured."""
