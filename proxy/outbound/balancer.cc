@@ -72,8 +72,24 @@ void Balancer::apply(const Discovered& d) {
 void Balancer::place(EndpointId id, const wire::Labels& labels) {
   if (slots_.size() <= id) slots_.resize(id + 1);
   slots_[id].probing.reset();
-  slots_[id].endpoint = std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)), labels, name_, load_);
+  wire::LoadEstimate load = load_;
+  load.default_rtt = std::min(load.default_rtt, peers_estimate());
+  slots_[id].endpoint = std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)), labels, name_, load);
   set_.set_ready(id, true);
+}
+
+// What a new endpoint is taken for: as fast as its peers on the whole. Linkerd's 30 ms would keep it idle for many
+// seconds beside peers that answer in one.
+Duration Balancer::peers_estimate() const {
+  TimePoint now = worker_.reactor.now();
+  double sum = 0;
+  int n = 0;
+  for (const Slot& s : slots_) {
+    if (!s.endpoint || !s.endpoint->measured()) continue;
+    sum += s.endpoint->estimate(now);
+    ++n;
+  }
+  return n == 0 ? Duration::max() : Duration(static_cast<int64_t>(sum / n));
 }
 
 void Balancer::collect() {

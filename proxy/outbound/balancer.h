@@ -42,6 +42,7 @@ class Balancer {
   void apply(const Discovered& d);
   void place(EndpointId id, const wire::Labels& labels);
   std::shared_ptr<Endpoint> choose(const Endpoint* not_this);
+  Duration peers_estimate() const;
   void note_readiness();
   void collect();
 

@@ -44,6 +44,9 @@ class Endpoint {
 
   // ---- Load: the latency estimate times the requests in flight
   double load(TimePoint now) const { return load_.load(in_flight_, now); }
+  // Nanoseconds; measured(): at least one answer went into it.
+  double estimate(TimePoint now) const { return load_.estimate(now); }
+  bool measured() const { return measured_; }
   uint32_t in_flight() const { return in_flight_; }
   // Counts one request or stream for as long as it lives.
   class InFlight {
@@ -56,7 +59,9 @@ class Endpoint {
     }
     // The first sign of the response has come.
     void measured(TimePoint now) {
-      if (!std::exchange(measured_, true)) endpoint_->load_.add(now - start_, now);
+      if (std::exchange(measured_, true)) return;
+      endpoint_->load_.add(now - start_, now);
+      endpoint_->measured_ = true;
     }
 
    private:
@@ -79,6 +84,7 @@ class Endpoint {
   std::shared_ptr<const wire::Endpoint> info_;
   PeakEwma load_;
   uint32_t in_flight_ = 0;
+  bool measured_ = false;
   observe::HttpSeries series_;
   observe::TcpSeries tcp_series_;
   std::unique_ptr<httpio::Client> http1_, http2_;
