@@ -30,8 +30,8 @@ class Mesh(meshes.Mesh):
 
     def __enter__(self):
         # Programs of a pod that change to another user must be able to pass through.
-        for part in (self.folder, *self.folder.parents[:2]):
-            if part.stat().st_uid == os.getuid():
+        for part in (self.folder, *self.folder.parents):
+            if part.parent.is_relative_to(tempfile.gettempdir()) and part.stat().st_uid == os.getuid():
                 part.chmod(0o711)
         return self
 

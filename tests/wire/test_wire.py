@@ -1,6 +1,7 @@
 """Our encoding of the control API against Google's Python protobuf, and our .proto files against a list of field
 numbers typed by hand from the reference, not from them: a wrong number cannot hide by being wrong on both sides."""
 import binascii
+import pathlib
 import subprocess
 
 import pytest
@@ -8,7 +9,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from mesh import BIN
 
-from conftest import ROOT
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # message → "field=number …"; a nested message is Outer.Inner.
 FIELDS = {
