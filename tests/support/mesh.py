@@ -4,6 +4,7 @@ import os
 import pathlib
 import secrets
 import signal
+import tempfile
 import textwrap
 
 import mesh as meshes
