@@ -5,6 +5,7 @@ import pathlib
 import secrets
 import signal
 import tempfile
+import tempfile
 import textwrap
 
 import mesh as meshes
