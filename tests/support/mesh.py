@@ -5,7 +5,6 @@ import pathlib
 import secrets
 import signal
 import tempfile
-import tempfile
 import textwrap
 
 import mesh as meshes
