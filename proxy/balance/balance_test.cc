@@ -79,7 +79,7 @@ TEST(P2c, FewEndpoints) {
 }
 TEST(P2c, NeverTheWorstAndAllOthers) {
   Rng rng(2);
-  std::vector<double> loads = {1, 2, 3, 4};
+  std::vector<double> loads = {1, 2, 4, 8};
   std::map<size_t, int> seen;
   for (int i = 0; i < 60'000; ++i) ++seen[p2c(loads, rng)];
   // Of the six pairs, the best wins in three, the next in two, the third in one.
@@ -94,6 +94,21 @@ TEST(P2c, EqualLoadsShareEqually) {
   std::map<size_t, int> seen;
   for (int i = 0; i < 50'000; ++i) ++seen[p2c(loads, rng)];
   for (size_t i = 0; i < 5; ++i) EXPECT_NEAR(seen[i], 10'000, 600);
+}
+// With the noise of real answers two equal endpoints share equally over any quarter of a minute, not just on average.
+TEST(P2c, LateAnswersDoNotDecide) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    Rng rng(seed);
+    TimePoint now = kStart;
+    std::vector<PeakEwma> endpoints(2, PeakEwma(3ms, 10s, now));
+    int first = 0, all = 0;
+    for (TimePoint end = now + 15s; now < end; now += 20ms, ++all) {
+      size_t i = p2c(2, rng, [&](size_t j) { return endpoints[j].load(0, now); });
+      first += i == 0;
+      endpoints[i].add(rng.below(100) < 15 ? 10ms : 3ms, now);
+    }
+    EXPECT_NEAR(first, all / 2, all / 2 / 5) << "seed " << seed;
+  }
 }
 // What the demo shows: an endpoint that is slow part of the time gets far less while it is, and its share again after.
 // Ten times as slow is forgotten after decay × ln 10 = 23 s.
