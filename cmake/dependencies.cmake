@@ -13,6 +13,19 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(simdjson QUIET)
 
+# Debian's CMake package of Abseil names the shared libraries; its archives lie beside them.
+get_property(imported DIRECTORY PROPERTY IMPORTED_TARGETS)
+foreach(target ${imported})
+  get_target_property(type ${target} TYPE)
+  if(target MATCHES "^absl::" AND type STREQUAL SHARED_LIBRARY)
+    get_target_property(file ${target} IMPORTED_LOCATION_NONE)
+    string(REGEX REPLACE "\\.so[.0-9]*$" ".a" archive "${file}")
+    if(EXISTS "${archive}")
+      set_target_properties(${target} PROPERTIES IMPORTED_LOCATION_NONE ${archive} IMPORTED_SONAME_NONE "")
+    endif()
+  endif()
+endforeach()
+
 # Static where Debian has an archive: a smaller, faster proxy with no library to map (DESIGN: static-pie).
 foreach(lib nghttp2 cares re2 xxhash protobuf-lite z)
   find_library(LIB_${lib} NAMES lib${lib}.a REQUIRED)
@@ -24,7 +37,9 @@ target_link_libraries(third_re2 INTERFACE Threads::Threads)
 target_link_libraries(third_protobuf-lite INTERFACE Threads::Threads)
 
 add_library(third_fmt INTERFACE)
-target_link_libraries(third_fmt INTERFACE spdlog::spdlog_header_only fmt::fmt-header-only)
+# Header-only, both: the target spdlog::spdlog_header_only would bring fmt's shared library.
+target_compile_definitions(third_fmt INTERFACE SPDLOG_FMT_EXTERNAL FMT_HEADER_ONLY=1)
+target_link_libraries(third_fmt INTERFACE Threads::Threads)
 
 set(TULLE_AWSLC_BUILD "" CACHE PATH "folder with an AWS-LC built by cmake/aws-lc.sh: include/, libssl.a, libcrypto.a")
 if(NOT EXISTS ${TULLE_AWSLC_BUILD}/libssl.a)

@@ -29,7 +29,6 @@ namespace {
 
 constexpr int kExitConfig = 64, kExitFailed = 1;
 constexpr observe::Family kBuildInfo = observe::om_gauge("proxy_build_info", "Proxy build info");
-constexpr observe::Family kBugs = observe::om_counter("tulle_bugs_total", "Broken assumptions that did no harm; each is a bug to report");
 constexpr observe::Family kLongestTurn = observe::om_gauge("tulle_control_longest_turn_seconds", "The longest time that one turn has held the control loop, since the last scrape");
 
 int failed(std::string_view what, const Error& e) {
@@ -145,11 +144,9 @@ int run(const Config& config) {
   bool stopping = false;
   std::function<void()> stop;
   auto options = admin_options(config);
-  observe::CounterRef bugs = shard.counter(kBugs);
   observe::GaugeRef longest_turn = shard.gauge(kLongestTurn);
   options.before_metrics = [&] {
     process.refresh(std::chrono::system_clock::now());
-    bugs->set(bug_count());
     longest_turn->set(to_seconds(control.take_longest_turn()));
   };
   options.on_shutdown = [&] {
@@ -232,6 +229,7 @@ int run(const Config& config) {
   for (auto& w : workers) w->join();
   workers.clear();
   grace.reset();
+  certifier.reset();  // before the clients that it uses
   log_info("stopped");
   return 0;
 }
