@@ -52,8 +52,11 @@ void abandon_mesh(const MeshPaths& mesh) {
 
 int end_mesh(const MeshPaths& mesh) {
   int ended = end_programs(mesh);
+  // Another one may be removing the same files (`tulle down` beside an ending `tulle up --foreground`), and whoever
+  // misses one gives up: again, then.
   std::error_code ec;
-  std::filesystem::remove_all(mesh.runtime, ec);
+  for (int tries = 0; tries < 10 && std::filesystem::exists(mesh.runtime, ec); ++tries)
+    std::filesystem::remove_all(mesh.runtime, ec);
   remove_parent(mesh.runtime);
   return ended;
 }

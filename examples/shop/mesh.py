@@ -102,6 +102,6 @@ class Mesh:
                 process.wait(seconds)
             except TimeoutError:
                 process.kill()
+        self.processes.stop()
         if self.control is not None:
             remove(self.name)
-        self.processes.stop()

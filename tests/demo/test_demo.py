@@ -1,7 +1,6 @@
 """`./dev demo` does what the README says, and leaves nothing behind however it ends."""
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -34,7 +33,8 @@ def folder():
     place = pathlib.Path(tempfile.mkdtemp(prefix="td"))
     place.chmod(0o711)
     yield place
-    shutil.rmtree(place)
+    wait_until(f"{place} is empty", lambda: not list(place.iterdir()), 20)
+    place.rmdir()
 
 
 def test_the_demo_holds_its_conditions(binaries, folder):
@@ -47,6 +47,15 @@ def test_the_demo_holds_its_conditions(binaries, folder):
         assert row.split()[3] == "100" and " yes " in row, row
     wait_until("the folder is gone", lambda: not list(folder.iterdir()), 10)
     assert not left_behind(str(folder))
+
+
+def test_round_robin_fails_the_demo(binaries, folder):
+    """The slow instance is spared by the balancer, and by nothing else: without it the same check fails."""
+    env = {**os.environ, "TMPDIR": str(folder), "TULLE_PROXY_BALANCER": "round-robin"}
+    done = subprocess.run([*DEMO, "--for", "20s"], env=env, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1, done.stdout + done.stderr
+    failed = [line for line in done.stdout.splitlines() if line.startswith(" FAIL")]
+    assert len(failed) == 1 and "of an equal share while slow" in failed[0], failed
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
