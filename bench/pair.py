@@ -170,7 +170,7 @@ class Direct:
     def start(self):
         self.start_origin()
         pairs = self.start_proxies()
-        for port in (8080, int(self.target[1])):
+        for port in (8080, int(self.target[1]), *([self.values["tls_port"]] if pairs else [])):
             procs.wait_until(f"{self.name}: {self.values['address']}:{port} listens", lambda p=port: listening(self.values["address"], p), 10)
         self.load(0.2, 4, 100)  # what starts workers late has started them after this
         self.proxies = [family(p.pid) for p in pairs]
