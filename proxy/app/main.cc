@@ -29,7 +29,7 @@ namespace {
 
 constexpr int kExitConfig = 64, kExitFailed = 1;
 constexpr observe::Family kBuildInfo = observe::om_gauge("proxy_build_info", "Proxy build info");
-constexpr observe::Family kLongestTurn = observe::om_gauge("tulle_control_longest_turn_seconds", "The longest time that one turn has held the control loop, since the last scrape");
+constexpr observe::Family kLoopStalls = observe::om_counter("tulle_loop_stalls_total", "Seconds in which one turn held a loop for more than 10 ms, by thread");
 
 int failed(std::string_view what, const Error& e) {
   log_error(what, {{"error", e.reason}});
@@ -83,6 +83,22 @@ std::vector<std::pair<std::string, std::string>> environment() {
     if (eq != s.npos) out.emplace_back(s.substr(0, eq), s.substr(eq + 1));
   }
   return out;
+}
+
+// What held a loop for over 10 ms, once a second: work that does not belong there, or a machine that has no CPU to give.
+rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<WorkerThread>>& workers, observe::Shard& shard) {
+  auto control_stalls = shard.counter(kLoopStalls, observe::Labels().add("thread", "control"));
+  auto worker_stalls = shard.counter(kLoopStalls, observe::Labels().add("thread", "worker"));
+  auto check = [](std::string_view thread, Duration longest, observe::CounterRef& stalls) {
+    if (longest <= 10ms) return;
+    stalls->add();
+    log_debug("loop held", {{"thread", thread}, {"for_ms", longest / 1ms}});
+  };
+  for (;;) {
+    co_await rt::sleep_for(control, 1s);
+    check("control", control.take_longest_turn(), control_stalls);
+    for (auto& w : workers) check("worker", w->take_longest_turn(), worker_stalls);
+  }
 }
 
 AdminOptions admin_options(const Config& config) {
@@ -144,10 +160,19 @@ int run(const Config& config) {
   bool stopping = false;
   std::function<void()> stop;
   auto options = admin_options(config);
-  observe::GaugeRef longest_turn = shard.gauge(kLongestTurn);
   options.before_metrics = [&] {
     process.refresh(std::chrono::system_clock::now());
-    longest_turn->set(to_seconds(control.take_longest_turn()));
+  };
+  // The admin port has a policy like any other; until the control plane has said something, all may ask.
+  options.authorize = [&](const AdminClient& c) -> std::optional<int> {
+    auto info = ports.value(config.admin_listen.port);
+    if (!info || !info->policy) return std::nullopt;
+    Client client;
+    client.ip = c.peer.ip;
+    client.tls = c.tls ? Client::Tls::kMesh : Client::Tls::kNone;
+    if (c.identity) client.identity = c.identity->name();
+    if (authorize({}, info->policy->authorizations, client)) return std::nullopt;
+    return 403;
   };
   options.on_shutdown = [&] {
     stop();
@@ -183,6 +208,7 @@ int run(const Config& config) {
   if (!made) return failed("cannot prepare the identity", made.error());
   certifier = std::move(*made);
   for (auto& w : workers) w->start();
+  rt::Running loops(control, watch_loops(control, workers, shard));
   certifier->start(identity_svc.http());
 
   // Stopping: drain, at most for the grace period.

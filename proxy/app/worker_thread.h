@@ -26,6 +26,8 @@ class WorkerThread {
 
   // Any thread. The first certificate opens the listeners; later ones are for new connections.
   void set_identity(std::shared_ptr<const tls::Context> context);
+  // Any thread. The longest time that one turn has held this worker's loop since the last call.
+  Duration take_longest_turn() { return reactor_.take_longest_turn(); }
   // Any thread. No new connections; HTTP ends in order; `drained` is called, on this worker's thread, when nothing is
   // open any more.
   void drain(std::function<void()> drained);
