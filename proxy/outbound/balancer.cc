@@ -44,7 +44,7 @@ rt::Task<void> Balancer::follow() {
 // Snapshots are whole sets: to the trust rules each is the first Add after a reconnect, which replaces.
 void Balancer::apply(const Discovered& d) {
   TimePoint now = worker_.reactor.now();
-  if (stale_gauge_) stale_gauge_->set(d.stale_since == kNever ? 0 : to_seconds(now - d.stale_since));
+  stale_since_ = d.stale_since;
   if (d.stale_since != kNever) {
     set_.stream_broken(now);
     return;  // the last good set stays
@@ -100,6 +100,10 @@ void Balancer::collect() {
   }
   collector_.arm(set_.next_deadline(now));
   changed_.notify();
+}
+
+void Balancer::note_staleness() {
+  if (stale_gauge_) stale_gauge_->set(stale_since_ == kNever ? 0 : to_seconds(worker_.reactor.now() - stale_since_));
 }
 
 // ---- Readiness

@@ -26,6 +26,8 @@ class Balancer {
   // ready for that long everything fails at once, until one is ready again. `not_this`: do not choose it if another is
   // there (the one that has just failed).
   rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> pick(const Endpoint* not_this = nullptr);
+  // Brings the metric of discovery's silence up to date.
+  void note_staleness();
   // A request could be given out now.
   bool ready();
 
@@ -64,6 +66,7 @@ class Balancer {
   std::vector<EndpointId> candidates_;
   size_t waiting_ = 0;
   TimePoint not_ready_since_;
+  TimePoint stale_since_ = kNever;
   rt::Signal changed_;
   Collector collector_;
   observe::GaugeRef endpoints_gauge_, stale_gauge_;

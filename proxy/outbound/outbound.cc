@@ -56,6 +56,7 @@ void Outbound::sweep() {
   absl::erase_if(targets_, [&](auto& t) { return t.second.use_count() == 1 && now - t.second->last_used >= idle; });
   absl::erase_if(balancers_, [&](auto& b) {
     Kept& k = b.second;
+    k.balancer->note_staleness();
     if (k.balancer.use_count() > 1) k.unused_since = kNever;
     else if (k.unused_since == kNever) k.unused_since = now;
     return k.unused_since != kNever && now - k.unused_since >= idle;
