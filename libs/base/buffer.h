@@ -30,7 +30,10 @@ class Buffer {
   char* data() { return data_ + begin_; }
 
   void append(Bytes bytes);
-  void append(char c) { *prepare(1) = c; commit(1); }
+  void append(char c) {
+    *prepare(1) = c;
+    commit(1);
+  }
   // Room for at least n more bytes; write there, then commit what was written.
   char* prepare(size_t n);
   void commit(size_t n) { end_ += n; }

@@ -16,14 +16,14 @@ namespace tulle {
 uint64_t bug_count();
 }  // namespace tulle
 
-#define TULLE_CHECK(condition)                                                   \
-  do {                                                                           \
-    if (!(condition)) [[unlikely]]                                               \
-      ::tulle::detail::check_failed(__FILE__, __LINE__, #condition);             \
+#define TULLE_CHECK(condition)                                       \
+  do {                                                               \
+    if (!(condition)) [[unlikely]]                                   \
+      ::tulle::detail::check_failed(__FILE__, __LINE__, #condition); \
   } while (0)
 
-#define TULLE_BUG(what)                                                          \
-  do {                                                                           \
-    static std::atomic<uint32_t> times_here{0};                                  \
-    ::tulle::detail::report_bug(__FILE__, __LINE__, (what), times_here);         \
+#define TULLE_BUG(what)                                                  \
+  do {                                                                   \
+    static std::atomic<uint32_t> times_here{0};                          \
+    ::tulle::detail::report_bug(__FILE__, __LINE__, (what), times_here); \
   } while (0)

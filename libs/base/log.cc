@@ -51,7 +51,8 @@ Result<LogLevel> parse_filter(std::string_view filter) {
     size_t eq = part.rfind('=');
     auto level = parse_level(eq == part.npos ? part : part.substr(eq + 1));
     if (!level)
-      return fail(Code::kInvalid, cat("log filter ", quoted(part), ": expected LEVEL or TARGET=LEVEL with a LEVEL of "
+      return fail(Code::kInvalid, cat("log filter ", quoted(part),
+                                      ": expected LEVEL or TARGET=LEVEL with a LEVEL of "
                                       "trace, debug, info, warn, error or off"));
     if (eq == part.npos) general = level;
     else if (auto target = part.substr(0, eq); target == "linkerd" || target == "tulle") ours = level;
@@ -102,7 +103,8 @@ std::string log_filter() {
 bool log_enabled(LogLevel level) { return level >= state().level.load(std::memory_order_relaxed); }
 
 void log_line(LogLevel level, std::string_view message, LogFields fields) {
-  auto up = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - state().start).count();
+  auto up =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - state().start).count();
   std::string_view level_name = kLevelNames[static_cast<size_t>(level)];
   std::string line;
   if (state().format == LogFormat::kJson) {
@@ -118,8 +120,8 @@ void log_line(LogLevel level, std::string_view message, LogFields fields) {
   } else {
     std::string ms = std::to_string(up / 1000 % 1000);
     std::string s = std::to_string(up / 1000000);
-    append(line, "[", std::string(s.size() < 6 ? 6 - s.size() : 0, ' '), s, ".", std::string(3 - ms.size(), '0'), ms, "s] ",
-           std::string(5 - level_name.size(), ' '), level_name, " ", message);
+    append(line, "[", std::string(s.size() < 6 ? 6 - s.size() : 0, ' '), s, ".", std::string(3 - ms.size(), '0'), ms,
+           "s] ", std::string(5 - level_name.size(), ' '), level_name, " ", message);
     for (const auto& f : fields) {
       append(line, " ", f.key, "=");
       if (needs_quotes(f.value)) append_json(line, f.value);

@@ -44,9 +44,17 @@ std::string log_filter();
 bool log_enabled(LogLevel level);
 void log_line(LogLevel level, std::string_view message, LogFields fields);
 
-inline void log_debug(std::string_view m, LogFields f = {}) { if (log_enabled(LogLevel::kDebug)) log_line(LogLevel::kDebug, m, f); }
-inline void log_info(std::string_view m, LogFields f = {}) { if (log_enabled(LogLevel::kInfo)) log_line(LogLevel::kInfo, m, f); }
-inline void log_warn(std::string_view m, LogFields f = {}) { if (log_enabled(LogLevel::kWarn)) log_line(LogLevel::kWarn, m, f); }
-inline void log_error(std::string_view m, LogFields f = {}) { if (log_enabled(LogLevel::kError)) log_line(LogLevel::kError, m, f); }
+inline void log_debug(std::string_view m, LogFields f = {}) {
+  if (log_enabled(LogLevel::kDebug)) log_line(LogLevel::kDebug, m, f);
+}
+inline void log_info(std::string_view m, LogFields f = {}) {
+  if (log_enabled(LogLevel::kInfo)) log_line(LogLevel::kInfo, m, f);
+}
+inline void log_warn(std::string_view m, LogFields f = {}) {
+  if (log_enabled(LogLevel::kWarn)) log_line(LogLevel::kWarn, m, f);
+}
+inline void log_error(std::string_view m, LogFields f = {}) {
+  if (log_enabled(LogLevel::kError)) log_line(LogLevel::kError, m, f);
+}
 
 }  // namespace tulle

@@ -14,7 +14,9 @@ class Rng {
 
   uint64_t next();
   // Evenly from [0, n); n ≥ 1.
-  uint32_t below(uint32_t n) { return static_cast<uint32_t>((static_cast<uint64_t>(static_cast<uint32_t>(next() >> 32)) * n) >> 32); }
+  uint32_t below(uint32_t n) {
+    return static_cast<uint32_t>((static_cast<uint64_t>(static_cast<uint32_t>(next() >> 32)) * n) >> 32);
+  }
   // Evenly from [0, 1).
   double unit() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
 

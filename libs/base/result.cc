@@ -54,9 +54,7 @@ Error sys_error(std::string_view what, int err, Side side) {
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
-    case ENOMEM:
-      code = Code::kExhausted;
-      break;
+    case ENOMEM: code = Code::kExhausted; break;
     default: break;
   }
   char text[128];

@@ -14,22 +14,22 @@ namespace tulle {
 
 // What went wrong. Stable: metrics and docs/errors.md use the names that `code_name` gives.
 enum class Code : uint8_t {
-  kCancelled,     // the one who asked went away
-  kClosed,        // the connection ended in order where more was expected
-  kReset,         // the connection or stream was reset
-  kTimeout,       // a deadline passed
-  kConnect,       // no connection could be made (refused, unreachable)
-  kProtocol,      // the bytes break the protocol
-  kTls,           // the handshake or a record failed
-  kIdentity,      // the peer is not who it should be
-  kTooLarge,      // over a limit on size
-  kExhausted,     // over a limit on number: connections, streams, queue places
-  kUnavailable,   // nothing ready to serve
+  kCancelled,    // the one who asked went away
+  kClosed,       // the connection ended in order where more was expected
+  kReset,        // the connection or stream was reset
+  kTimeout,      // a deadline passed
+  kConnect,      // no connection could be made (refused, unreachable)
+  kProtocol,     // the bytes break the protocol
+  kTls,          // the handshake or a record failed
+  kIdentity,     // the peer is not who it should be
+  kTooLarge,     // over a limit on size
+  kExhausted,    // over a limit on number: connections, streams, queue places
+  kUnavailable,  // nothing ready to serve
   kNotFound,
-  kDenied,        // policy says no
-  kInvalid,       // a value given to us is wrong
+  kDenied,   // policy says no
+  kInvalid,  // a value given to us is wrong
   kUnimplemented,
-  kIo,            // the system refused; see Error::sys
+  kIo,  // the system refused; see Error::sys
   kInternal,
 };
 
@@ -80,17 +80,17 @@ inline std::unexpected<Error> fail(Error e) { return std::unexpected<Error>(std:
 
 // TULLE_TRY(auto x, expr): x becomes the value, or the function returns the error.
 // TULLE_TRY_VOID(expr): the same where there is no value. TULLE_CO_…: the same inside a coroutine.
-#define TULLE_TRY_IMPL_(ret, tmp, decl, expr)              \
-  auto tmp = (expr);                                       \
-  if (!tmp) ret ::tulle::fail(std::move(tmp).error());     \
+#define TULLE_TRY_IMPL_(ret, tmp, decl, expr)          \
+  auto tmp = (expr);                                   \
+  if (!tmp) ret ::tulle::fail(std::move(tmp).error()); \
   decl = std::move(*tmp)
 #define TULLE_TRY(decl, ...) TULLE_TRY_IMPL_(return, TULLE_CONCAT(try_, __COUNTER__), decl, (__VA_ARGS__))
 #define TULLE_CO_TRY(decl, ...) TULLE_TRY_IMPL_(co_return, TULLE_CONCAT(try_, __COUNTER__), decl, (__VA_ARGS__))
-#define TULLE_TRY_VOID(...)                                                       \
-  do {                                                                            \
+#define TULLE_TRY_VOID(...)                                                                 \
+  do {                                                                                      \
     if (auto try_r = (__VA_ARGS__); !try_r) return ::tulle::fail(std::move(try_r).error()); \
   } while (0)
-#define TULLE_CO_TRY_VOID(...)                                                       \
-  do {                                                                               \
+#define TULLE_CO_TRY_VOID(...)                                                                 \
+  do {                                                                                         \
     if (auto try_r = (__VA_ARGS__); !try_r) co_return ::tulle::fail(std::move(try_r).error()); \
   } while (0)

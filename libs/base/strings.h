@@ -20,7 +20,9 @@ inline void append_piece(std::string& out, std::string_view s) { out.append(s); 
 inline void append_piece(std::string& out, char c) { out.push_back(c); }
 // A template, so that a literal is not taken for a bool.
 template <std::same_as<bool> B>
-void append_piece(std::string& out, B b) { out.append(b ? "true" : "false"); }
+void append_piece(std::string& out, B b) {
+  out.append(b ? "true" : "false");
+}
 template <class N>
   requires(std::integral<N> && !std::same_as<N, bool> && !std::same_as<N, char>)
 void append_piece(std::string& out, N n) {

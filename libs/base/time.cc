@@ -31,8 +31,8 @@ Result<Duration> parse_duration(std::string_view text) {
       return std::chrono::milliseconds(static_cast<int64_t>(*count) * u.ms);
     }
   }
-  return fail(Code::kInvalid,
-              cat("duration ", quoted(text), ": expected a whole number and a unit of ms, s, m, h or d, such as 300ms or 10s"));
+  return fail(Code::kInvalid, cat("duration ", quoted(text),
+                                  ": expected a whole number and a unit of ms, s, m, h or d, such as 300ms or 10s"));
 }
 
 std::string format_duration(Duration d) {

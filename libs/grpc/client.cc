@@ -4,7 +4,8 @@
 
 namespace tulle::grpc {
 
-rt::Task<Outcome<ClientCall>> call(httpio::Client& client, std::string authority, std::string path, std::string request) {
+rt::Task<Outcome<ClientCall>> call(httpio::Client& client, std::string authority, std::string path,
+                                   std::string request) {
   http::RequestHead head;
   head.version = http::Version::kHttp2;
   head.set_method("POST");
@@ -44,7 +45,8 @@ rt::Task<Outcome<std::optional<std::string>>> ClientCall::read() {
     if (bytes->empty()) {
       Status status = exchange_->trailers() ? read_status(http_status_, *exchange_->trailers())
                                             : Status(StatusCode::kUnknown, "the response has no grpc-status");
-      if (status.ok() && !messages_.clean()) status = Status(StatusCode::kInternal, "the response ends inside a message");
+      if (status.ok() && !messages_.clean())
+        status = Status(StatusCode::kInternal, "the response ends inside a message");
       if (!status.ok()) co_return std::unexpected(std::move(status));
       co_return std::nullopt;
     }
@@ -53,7 +55,8 @@ rt::Task<Outcome<std::optional<std::string>>> ClientCall::read() {
 }
 
 namespace {
-rt::Task<Outcome<std::string>> unary_call(httpio::Client& client, std::string authority, std::string path, std::string request) {
+rt::Task<Outcome<std::string>> unary_call(httpio::Client& client, std::string authority, std::string path,
+                                          std::string request) {
   auto started = co_await call(client, std::move(authority), std::move(path), std::move(request));
   if (!started) co_return std::unexpected(std::move(started).error());
   auto message = co_await started->read();
@@ -65,9 +68,10 @@ rt::Task<Outcome<std::string>> unary_call(httpio::Client& client, std::string au
 }
 }  // namespace
 
-rt::Task<Outcome<std::string>> unary(rt::Reactor& reactor, httpio::Client& client, std::string authority, std::string path,
-                                     std::string request, TimePoint deadline) {
-  auto r = co_await rt::until(reactor, deadline, unary_call(client, std::move(authority), std::move(path), std::move(request)));
+rt::Task<Outcome<std::string>> unary(rt::Reactor& reactor, httpio::Client& client, std::string authority,
+                                     std::string path, std::string request, TimePoint deadline) {
+  auto r = co_await rt::until(reactor, deadline,
+                              unary_call(client, std::move(authority), std::move(path), std::move(request)));
   if (!r) co_return std::unexpected(Status(StatusCode::kDeadlineExceeded, "no answer in time"));
   co_return std::move(*r);
 }

@@ -28,10 +28,11 @@ class ClientCall {
 };
 
 // Starts a call with one request message. `authority`: the server's name for :authority.
-rt::Task<Outcome<ClientCall>> call(httpio::Client& client, std::string authority, std::string path, std::string request);
+rt::Task<Outcome<ClientCall>> call(httpio::Client& client, std::string authority, std::string path,
+                                   std::string request);
 
 // A whole unary call. kDeadlineExceeded when `deadline` passes.
-rt::Task<Outcome<std::string>> unary(rt::Reactor& reactor, httpio::Client& client, std::string authority, std::string path,
-                                     std::string request, TimePoint deadline);
+rt::Task<Outcome<std::string>> unary(rt::Reactor& reactor, httpio::Client& client, std::string authority,
+                                     std::string path, std::string request, TimePoint deadline);
 
 }  // namespace tulle::grpc

@@ -15,11 +15,15 @@ Result<std::optional<std::string>> MessageReader::next() {
   Bytes in = buffer_.view();
   if (in.size() < 5) return std::nullopt;
   if (in[0] != 0)
-    return fail(Code::kUnimplemented, in[0] == 1 ? "gRPC message: compression is not supported; send identity"
-                                                 : "gRPC message: unknown flags", Side::kPeer);
+    return fail(
+        Code::kUnimplemented,
+        in[0] == 1 ? "gRPC message: compression is not supported; send identity" : "gRPC message: unknown flags",
+        Side::kPeer);
   uint32_t n = 0;
   for (int i = 1; i < 5; ++i) n = n << 8 | static_cast<unsigned char>(in[static_cast<size_t>(i)]);
-  if (n > kMaxMessage) return fail(Code::kTooLarge, cat("gRPC message of ", n, " bytes: at most ", kMaxMessage, " are accepted"), Side::kPeer);
+  if (n > kMaxMessage)
+    return fail(Code::kTooLarge, cat("gRPC message of ", n, " bytes: at most ", kMaxMessage, " are accepted"),
+                Side::kPeer);
   if (in.size() - 5 < n) return std::nullopt;
   std::string message(in.substr(5, n));
   buffer_.consume(5 + n);

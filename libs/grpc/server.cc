@@ -10,7 +10,8 @@ rt::Task<Outcome<std::optional<std::string>>> ServerCall::read() {
     auto bytes = co_await exchange_.read();
     if (!bytes) co_return std::unexpected(to_status(bytes.error()));
     if (bytes->empty()) {
-      if (!messages_.clean()) co_return std::unexpected(Status(StatusCode::kInternal, "the request ends inside a message"));
+      if (!messages_.clean())
+        co_return std::unexpected(Status(StatusCode::kInternal, "the request ends inside a message"));
       co_return std::nullopt;
     }
     messages_.push(bytes->view());
@@ -51,7 +52,8 @@ rt::Task<void> Server::handle(std::unique_ptr<httpio::ServerExchange> exchange) 
     (void)exchange->respond(head, true);
     co_return;
   }
-  if (method == methods_.end()) status = Status(StatusCode::kUnimplemented, cat("no method ", quoted(exchange->request.path)));
+  if (method == methods_.end())
+    status = Status(StatusCode::kUnimplemented, cat("no method ", quoted(exchange->request.path)));
   else status = co_await method->second(call);
 
   if (!exchange->responded()) {  // trailers only

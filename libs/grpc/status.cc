@@ -3,9 +3,10 @@
 namespace tulle::grpc {
 namespace {
 constexpr std::string_view kNames[] = {
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"};
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
 
 // http-grpc-status-mapping.md: for answers that did not come from a gRPC server.
 StatusCode from_http(int status) {
@@ -34,7 +35,9 @@ std::string_view status_name(StatusCode code) {
   return i < std::size(kNames) ? kNames[i] : "UNKNOWN";
 }
 
-std::string Status::to_string() const { return message.empty() ? std::string(status_name(code)) : cat(status_name(code), ": ", message); }
+std::string Status::to_string() const {
+  return message.empty() ? std::string(status_name(code)) : cat(status_name(code), ": ", message);
+}
 
 Status to_status(const Error& e) {
   switch (e.code) {

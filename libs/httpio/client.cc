@@ -8,8 +8,13 @@
 namespace tulle::httpio {
 
 Client::Client(rt::Reactor& reactor, Protocol protocol, Connector connector, ClientOptions options)
-    : reactor_(reactor), protocol_(protocol), connector_(std::move(connector)), options_(options), changed_(reactor),
-      upkeep_(*this), idle_timer_(reactor, *this) {}
+    : reactor_(reactor),
+      protocol_(protocol),
+      connector_(std::move(connector)),
+      options_(options),
+      changed_(reactor),
+      upkeep_(*this),
+      idle_timer_(reactor, *this) {}
 
 Client::~Client() = default;
 

@@ -21,9 +21,9 @@ class H2Client;
 struct ClientOptions {
   http::Limits limits;
   http::H2Options h2;
-  size_t max_idle = 10'000;          // HTTP/1 connections kept while unused
-  Duration idle_timeout = 3s;        // HTTP/1: after which an unused one is closed
-  size_t max_connections = 10'000;   // HTTP/1: in all; above, a request waits for one
+  size_t max_idle = 10'000;         // HTTP/1 connections kept while unused
+  Duration idle_timeout = 3s;       // HTTP/1: after which an unused one is closed
+  size_t max_connections = 10'000;  // HTTP/1: in all; above, a request waits for one
 };
 
 class Client {
@@ -35,7 +35,8 @@ class Client {
   // Open exchanges end with an error.
   ~Client();
 
-  // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. Errors: the connector's, or kInvalid for a head that cannot be sent.
+  // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. Errors: the
+  // connector's, or kInvalid for a head that cannot be sent.
   rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end);
   // Makes the HTTP/2 connection without a request to send, if there is none.
   rt::Task<Result<>> warm_up();
@@ -74,9 +75,9 @@ class Client {
   IdleTimer idle_timer_;
   std::vector<std::unique_ptr<H1Client>> h1_;  // the most recently used idle one is taken first
   std::vector<std::unique_ptr<H2Client>> h2_;
-  std::optional<rt::Running> connecting_;      // HTTP/2: one attempt serves all that wait
-  uint64_t attempts_ = 0;                      // ended ones
-  std::optional<Error> last_failure_;          // of the last attempt, if it failed
+  std::optional<rt::Running> connecting_;  // HTTP/2: one attempt serves all that wait
+  uint64_t attempts_ = 0;                  // ended ones
+  std::optional<Error> last_failure_;      // of the last attempt, if it failed
 };
 
 }  // namespace tulle::httpio

@@ -86,8 +86,11 @@ class H1ClientExchange final : public ClientExchange {
 // ---- The connection
 
 H1Client::H1Client(std::unique_ptr<net::Stream> stream, const http::Limits& limits, rt::Runnable* on_change)
-    : stream_(std::move(stream)), parser_(http::Role::kResponse, limits), on_change_(on_change),
-      idle_since_(stream_->reactor().now()), reading_(stream_->reactor(), read_loop()) {}
+    : stream_(std::move(stream)),
+      parser_(http::Role::kResponse, limits),
+      on_change_(on_change),
+      idle_since_(stream_->reactor().now()),
+      reading_(stream_->reactor(), read_loop()) {}
 
 H1Client::~H1Client() {
   on_change_ = nullptr;
@@ -137,10 +140,12 @@ rt::Task<void> H1Client::read_loop() {
         Event e = parser_.finish_eof();
         reusable_ = false;
         if (e == Event::kEnd) on_end();
-        co_return die(e == Event::kError
-                          ? Error(Code::kReset, answered_ ? parser_.error().reason : "the peer closed the connection without a response",
-                                  Side::kPeer, Retry::kIdempotentOnly)
-                          : Error(Code::kClosed, "the peer closed the connection", Side::kPeer, Retry::kIdempotentOnly));
+        co_return die(
+            e == Event::kError
+                ? Error(Code::kReset,
+                        answered_ ? parser_.error().reason : "the peer closed the connection without a response",
+                        Side::kPeer, Retry::kIdempotentOnly)
+                : Error(Code::kClosed, "the peer closed the connection", Side::kPeer, Retry::kIdempotentOnly));
       }
       answered_ = true;
       Bytes in = *bytes;

@@ -148,9 +148,14 @@ Result<> H1ServerExchange::finish(const http::Headers* trailers) {
 
 // ---- The connection
 
-H1Server::H1Server(std::unique_ptr<net::Stream> stream, Buffer initial, const ServeOptions& options, const Handler& handler)
-    : stream_(std::move(stream)), options_(options), handler_(handler), parser_(http::Role::kRequest, options.limits),
-      backlog_(std::move(initial)), read_deadline_(*this) {
+H1Server::H1Server(std::unique_ptr<net::Stream> stream, Buffer initial, const ServeOptions& options,
+                   const Handler& handler)
+    : stream_(std::move(stream)),
+      options_(options),
+      handler_(handler),
+      parser_(http::Role::kRequest, options.limits),
+      backlog_(std::move(initial)),
+      read_deadline_(*this) {
   if (!options_.drain) return;
   options_.drain->add(*this);
   closing_ = options_.drain->started();

@@ -13,7 +13,8 @@ using http::H2Session;
 namespace {
 Error reset_error(H2Code code, bool by_peer, Side side) {
   Retry retry = code == H2Code::kRefusedStream ? Retry::kSafe : Retry::kIdempotentOnly;
-  return Error(Code::kReset, cat("stream reset", by_peer ? " by the peer: " : ": ", http::h2_code_name(code)), side, retry);
+  return Error(Code::kReset, cat("stream reset", by_peer ? " by the peer: " : ": ", http::h2_code_name(code)), side,
+               retry);
 }
 }  // namespace
 
@@ -49,12 +50,14 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
       if (bytes.error().code == Code::kCancelled) continue;
       co_return std::move(bytes).error();
     }
-    if (bytes->empty()) co_return Error(Code::kClosed, "the peer closed the connection", Side::kPeer, Retry::kIdempotentOnly);
+    if (bytes->empty())
+      co_return Error(Code::kClosed, "the peer closed the connection", Side::kPeer, Retry::kIdempotentOnly);
     fed = session_.feed(*bytes, stream_->reactor().now());
   }
   stream_->flush_later();
   co_await send_rest();
-  co_return fed ? Error(Code::kClosed, "the connection ended in order", Side::kPeer, Retry::kSafe) : std::move(fed).error();
+  co_return fed ? Error(Code::kClosed, "the connection ended in order", Side::kPeer, Retry::kSafe)
+                : std::move(fed).error();
 }
 
 rt::Task<void> H2Conn::send_rest() {
@@ -289,7 +292,8 @@ class H2ClientExchange final : public ClientExchange, public ListNode {
 };
 
 H2Client::H2Client(std::unique_ptr<net::Stream> stream, const http::H2Options& options, rt::Runnable* on_change)
-    : H2Conn(H2Session::Role::kClient, std::move(stream), options), on_change_(on_change),
+    : H2Conn(H2Session::Role::kClient, std::move(stream), options),
+      on_change_(on_change),
       running_(stream_->reactor(), run()) {}
 
 H2Client::~H2Client() {

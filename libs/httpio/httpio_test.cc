@@ -94,7 +94,9 @@ struct Fixture : testing::TestWithParam<Protocol> {
     if (!c) co_return fail(c.error());
     co_return std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, listener->local(), false);
   }
-  Client make_client() { return Client(reactor, GetParam(), [this] { return dial(); }, ClientOptions()); }
+  Client make_client() {
+    return Client(reactor, GetParam(), [this] { return dial(); }, ClientOptions());
+  }
 
   void run(rt::Task<void> t) {
     bool done = false;
@@ -136,7 +138,8 @@ struct Fixture : testing::TestWithParam<Protocol> {
 rt::Task<void> requests_reuse(Fixture& f) {
   Client client = f.make_client();
   for (int i = 0; i < 20; ++i) {
-    std::string got = co_await f.get(client, i % 2 ? "POST" : "GET", cat("/", i), i % 2 ? std::string(100000, 'x') : "");
+    std::string got =
+        co_await f.get(client, i % 2 ? "POST" : "GET", cat("/", i), i % 2 ? std::string(100000, 'x') : "");
     EXPECT_EQ(got, cat("200 ", i % 2 ? "POST" : "GET", " /", i, " ", i % 2 ? std::string(100000, 'x') : std::string()));
   }
   EXPECT_EQ(client.connections(), 1u);

@@ -5,8 +5,8 @@
 
 namespace tulle::httpio {
 
-rt::Task<void> serve(std::unique_ptr<net::Stream> stream, Protocol protocol, Buffer initial, const ServeOptions& options,
-                     const Handler& handler) {
+rt::Task<void> serve(std::unique_ptr<net::Stream> stream, Protocol protocol, Buffer initial,
+                     const ServeOptions& options, const Handler& handler) {
   if (protocol == Protocol::kHttp2) {
     H2Server server(std::move(stream), options, handler);
     co_await server.run(std::move(initial));

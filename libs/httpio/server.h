@@ -47,7 +47,7 @@ enum class Protocol : uint8_t { kHttp1, kHttp2 };
 
 // Serves until the connection ends, calling `handler` for each request. `initial`: bytes already read. Cancelled by
 // destroying it: handlers end with it.
-rt::Task<void> serve(std::unique_ptr<net::Stream> stream, Protocol protocol, Buffer initial, const ServeOptions& options,
-                     const Handler& handler);
+rt::Task<void> serve(std::unique_ptr<net::Stream> stream, Protocol protocol, Buffer initial,
+                     const ServeOptions& options, const Handler& handler);
 
 }  // namespace tulle::httpio

@@ -33,7 +33,8 @@ Result<sockaddr_un> unix_address(const std::string& path) {
   sockaddr_un a{};
   a.sun_family = AF_UNIX;
   if (path.size() >= sizeof a.sun_path)
-    return fail(Code::kInvalid, cat("socket path ", quoted(path), " is too long: at most ", sizeof a.sun_path - 1, " bytes"));
+    return fail(Code::kInvalid,
+                cat("socket path ", quoted(path), " is too long: at most ", sizeof a.sun_path - 1, " bytes"));
   std::memcpy(a.sun_path, path.data(), path.size());
   return a;
 }
@@ -43,7 +44,8 @@ Result<sockaddr_un> unix_address(const std::string& path) {
 void apply(int fd, const SocketOptions& options) {
   set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  if (options.keepalive) set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, std::max<int>(1, static_cast<int>(*options.keepalive / 1s)));
+  if (options.keepalive)
+    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, std::max<int>(1, static_cast<int>(*options.keepalive / 1s)));
   if (options.user_timeout) set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(*options.user_timeout / 1ms));
 }
 
@@ -62,7 +64,8 @@ Result<std::unique_ptr<Listener>> Listener::bind(rt::Reactor& reactor, SocketAdd
   if (!at.ip.is_v4()) set_int(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
   sockaddr_storage s;
   socklen_t n = at.to_sockaddr(s);
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&s), n) != 0) return fail(sys_error(cat("bind ", at.to_string()), errno));
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&s), n) != 0)
+    return fail(sys_error(cat("bind ", at.to_string()), errno));
   if (::listen(fd.get(), backlog) != 0) return fail(sys_error(cat("listen ", at.to_string()), errno));
   return adopt(reactor, std::move(fd));
 }
@@ -92,7 +95,8 @@ rt::Task<Result<Accepted>> Listener::accept() {
     Fd fd(accept4(fd_.get(), reinterpret_cast<sockaddr*>(&s), &n, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd) {
       SocketAddr local = local_of(fd.get());
-      co_return Accepted(std::move(fd), local, SocketAddr::from_sockaddr(reinterpret_cast<sockaddr*>(&s), n).value_or(SocketAddr{}));
+      co_return Accepted(std::move(fd), local,
+                         SocketAddr::from_sockaddr(reinterpret_cast<sockaddr*>(&s), n).value_or(SocketAddr{}));
     }
     int err = errno;
     if (err == EAGAIN) {
@@ -101,7 +105,8 @@ rt::Task<Result<Accepted>> Listener::accept() {
       co_return fail(sys_error("accept", err));
     } else if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM) {
       // The connection stays in the backlog; pausing keeps us from spinning on it.
-      if (errors_++ % 100 == 0) log_warn("cannot accept", {{"listener", local_.to_string()}, {"error", sys_error("accept", err).reason}});
+      if (errors_++ % 100 == 0)
+        log_warn("cannot accept", {{"listener", local_.to_string()}, {"error", sys_error("accept", err).reason}});
       co_await rt::sleep_for(reactor_, 10ms);
     }  // else: that one connection is gone (ECONNABORTED and the like); take the next
   }
@@ -144,7 +149,8 @@ Error connect_error(SocketAddr to, int err) {
 
 }  // namespace
 
-rt::Task<Result<Connected>> connect(rt::Reactor& reactor, SocketAddr to, const ConnectOptions& options, TimePoint deadline) {
+rt::Task<Result<Connected>> connect(rt::Reactor& reactor, SocketAddr to, const ConnectOptions& options,
+                                    TimePoint deadline) {
   auto made = options.make_socket ? options.make_socket() : make_tcp_socket(!to.ip.is_v4());
   if (!made) co_return fail(std::move(made).error());
   Fd fd = std::move(*made);
@@ -190,7 +196,8 @@ Result<Fd> connect_unix(const std::string& path) {
 
 Result<Fd> listen_unix(const std::string& path) {
   TULLE_TRY(sockaddr_un a, unix_address(path));
-  if (auto alive = connect_unix(path); alive) return fail(Code::kInvalid, cat(path, ": another process already serves this socket"));
+  if (auto alive = connect_unix(path); alive)
+    return fail(Code::kInvalid, cat(path, ": another process already serves this socket"));
   ::unlink(path.c_str());
   Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail(sys_error("socket", errno));

@@ -64,8 +64,8 @@ Result<Fd> connect_unix(const std::string& path);  // blocking-free: Unix connec
 Result<Fd> make_tcp_socket(bool v6);
 
 struct ConnectOptions {
-  std::optional<IpAddr> bind_ip;              // local address, any port
-  std::function<Result<Fd>()> make_socket;    // instead of make_tcp_socket: a socket of another namespace
+  std::optional<IpAddr> bind_ip;            // local address, any port
+  std::function<Result<Fd>()> make_socket;  // instead of make_tcp_socket: a socket of another namespace
   SocketOptions socket;
 };
 struct Connected {

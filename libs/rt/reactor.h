@@ -58,7 +58,8 @@ class Timer : public ListNode {
   uint64_t tick_ = 0;
 };
 
-// Told about readiness of a file descriptor (edge-triggered). Bits are EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR.
+// Told about readiness of a file descriptor (edge-triggered). Bits are EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP,
+// EPOLLERR.
 class FdHandler {
  public:
   virtual void on_ready(uint32_t events) = 0;

@@ -160,7 +160,12 @@ TEST(WithDeadline, CancelsTheLateAndPassesTheTimely) {
 TEST(Reactor, PostFromAnotherThreadRunsHere) {
   Reactor r(1);
   std::thread::id ran;
-  std::jthread other([&] { r.post([&] { ran = std::this_thread::get_id(); r.stop(); }); });
+  std::jthread other([&] {
+    r.post([&] {
+      ran = std::this_thread::get_id();
+      r.stop();
+    });
+  });
   r.run();
   EXPECT_EQ(ran, std::this_thread::get_id());
 }

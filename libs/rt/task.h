@@ -57,7 +57,9 @@ struct Promise : PromiseBase {
   std::optional<T> value;
   auto get_return_object() { return std::coroutine_handle<Promise>::from_promise(*this); }
   template <class U>
-  void return_value(U&& u) { value.emplace(std::forward<U>(u)); }
+  void return_value(U&& u) {
+    value.emplace(std::forward<U>(u));
+  }
   T take() { return std::move(*value); }
 };
 

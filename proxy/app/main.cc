@@ -1,5 +1,5 @@
-// tulle-proxy. Reads as the list of what exists: configuration, the control thread's parts, the workers; then runs until
-// it is told to stop.
+// tulle-proxy. Reads as the list of what exists: configuration, the control thread's parts, the workers; then runs
+// until it is told to stop.
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -29,15 +29,16 @@ namespace {
 
 constexpr int kExitConfig = 64, kExitFailed = 1;
 constexpr observe::Family kBuildInfo = observe::om_gauge("proxy_build_info", "Proxy build info");
-constexpr observe::Family kLoopStalls = observe::om_counter("tulle_loop_stalls_total", "Seconds in which one turn held a loop for more than 10 ms, by thread");
+constexpr observe::Family kLoopStalls = observe::om_counter(
+    "tulle_loop_stalls_total", "Seconds in which one turn held a loop for more than 10 ms, by thread");
 
 int failed(std::string_view what, const Error& e) {
   log_error(what, {{"error", e.reason}});
   return kExitFailed;
 }
 
-// Signals as events. SIGTERM and SIGINT: the first starts the drain, the second ends at once. SIGUSR1, from `tulle run`:
-// what comes in is drained.
+// Signals as events. SIGTERM and SIGINT: the first starts the drain, the second ends at once. SIGUSR1, from `tulle
+// run`: what comes in is drained.
 class Signals final : private rt::FdHandler {
  public:
   Signals(rt::Reactor& reactor, std::function<void(int times)> on_signal, std::function<void()> on_drain_inbound)
@@ -85,8 +86,10 @@ std::vector<std::pair<std::string, std::string>> environment() {
   return out;
 }
 
-// What held a loop for over 10 ms, once a second: work that does not belong there, or a machine that has no CPU to give.
-rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<WorkerThread>>& workers, observe::Shard& shard) {
+// What held a loop for over 10 ms, once a second: work that does not belong there, or a machine that has no CPU to
+// give.
+rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<WorkerThread>>& workers,
+                           observe::Shard& shard) {
   auto control_stalls = shard.counter(kLoopStalls, observe::Labels().add("thread", "control"));
   auto worker_stalls = shard.counter(kLoopStalls, observe::Labels().add("thread", "worker"));
   auto check = [](std::string_view thread, Duration longest, observe::CounterRef& stalls) {
@@ -132,16 +135,26 @@ int run(const Config& config) {
   observe::Registry registry(observe::MetricsLimits{.retain_idle = config.metrics_retain_idle});
   observe::Shard& shard = registry.add_shard();
   observe::ProcessMetrics process(shard, std::chrono::system_clock::now());
-  shard.gauge(kBuildInfo, observe::Labels().add("date", "").add("git_sha", "").add("profile", "release").add("vendor", "tulle").add("version", TULLE_VERSION))->set(1);
+  shard
+      .gauge(kBuildInfo, observe::Labels()
+                             .add("date", "")
+                             .add("git_sha", "")
+                             .add("profile", "release")
+                             .add("vendor", "tulle")
+                             .add("version", TULLE_VERSION))
+      ->set(1);
 
   // The control plane's services.
   auto resolver = net::Resolver::make(control);
   if (!resolver) return failed("cannot start the resolver", resolver.error());
   std::unique_ptr<Certifier> certifier;
   auto context = [&] { return certifier->context(); };
-  ControlClient identity_svc(control, **resolver, config.identity_svc, control_client_options(config, config.identity_svc), context);
-  ControlClient destination_svc(control, **resolver, config.destination_svc, control_client_options(config, config.destination_svc), context);
-  ControlClient policy_svc(control, **resolver, config.policy_svc, control_client_options(config, config.policy_svc), context);
+  ControlClient identity_svc(control, **resolver, config.identity_svc,
+                             control_client_options(config, config.identity_svc), context);
+  ControlClient destination_svc(control, **resolver, config.destination_svc,
+                                control_client_options(config, config.destination_svc), context);
+  ControlClient policy_svc(control, **resolver, config.policy_svc, control_client_options(config, config.policy_svc),
+                           context);
 
   StreamsConfig streams{
       .destination = {destination_svc.http(), destination_svc.authority()},
@@ -160,9 +173,7 @@ int run(const Config& config) {
   bool stopping = false;
   std::function<void()> stop;
   auto options = admin_options(config);
-  options.before_metrics = [&] {
-    process.refresh(std::chrono::system_clock::now());
-  };
+  options.before_metrics = [&] { process.refresh(std::chrono::system_clock::now()); };
   // The admin port has a policy like any other; until the control plane has said something, all may ask.
   options.authorize = [&](const AdminClient& c) -> std::optional<int> {
     auto info = ports.value(config.admin_listen.port);
@@ -199,7 +210,10 @@ int run(const Config& config) {
     dns->watch(policy_svc.http(), policy_svc.authority(), config.workload, streams.backoff);
   }
 
-  CertifierOptions certify{.config = &config.identity, .workload = config.workload, .authority = identity_svc.authority(), .backoff = streams.backoff};
+  CertifierOptions certify{.config = &config.identity,
+                           .workload = config.workload,
+                           .authority = identity_svc.authority(),
+                           .backoff = streams.backoff};
   auto made = Certifier::make(control, certify, shard, [&](std::shared_ptr<const tls::Context> ctx) {
     for (auto& w : workers) w->set_identity(ctx);
     (*admin)->set_context(ctx);
@@ -250,7 +264,9 @@ int run(const Config& config) {
         else control.stop();
       },
       drain_inbound);
-  log_info("started", {{"identity", config.identity.name.name()}, {"admin", (*admin)->local().to_string()}, {"workers", workers.size()}});
+  log_info("started", {{"identity", config.identity.name.name()},
+                       {"admin", (*admin)->local().to_string()},
+                       {"workers", workers.size()}});
   control.run();
   for (auto& w : workers) w->join();
   workers.clear();

@@ -6,8 +6,11 @@ namespace tulle::proxy {
 
 WorkerThread::WorkerThread(const Config& config, observe::Registry& registry, net::PodNetns* pod, TargetHub& targets,
                            EndpointHub& endpoints, PortHub& ports)
-    : config_(config), worker_(reactor_, config, registry.add_shard(), pod, targets, endpoints, ports), outbound_(worker_),
-      inbound_(worker_), connections_(reactor_),
+    : config_(config),
+      worker_(reactor_, config, registry.add_shard(), pod, targets, endpoints, ports),
+      outbound_(worker_),
+      inbound_(worker_),
+      connections_(reactor_),
       inbound_connections_(reactor_) {}
 
 Result<> WorkerThread::bind() {

@@ -15,8 +15,8 @@ namespace tulle::proxy {
 
 class WorkerThread {
  public:
-  WorkerThread(const Config& config, observe::Registry& registry, net::PodNetns* pod, TargetHub& targets, EndpointHub& endpoints,
-               PortHub& ports);
+  WorkerThread(const Config& config, observe::Registry& registry, net::PodNetns* pod, TargetHub& targets,
+               EndpointHub& endpoints, PortHub& ports);
 
   // Binds every listener of this worker. Error: names the address.
   Result<> bind();

@@ -14,7 +14,9 @@ using grpc::StatusCode;
 
 constexpr observe::Family kStreamEnds = observe::Family{"tulle_discovery_stream_ends_total",
                                                         "Streams of the control plane that ended, by status",
-                                                        observe::Type::kCounter, observe::Format::kOpenMetrics, {}};
+                                                        observe::Type::kCounter,
+                                                        observe::Format::kOpenMetrics,
+                                                        {}};
 
 // What one stream does with what it gets.
 struct Listener {
@@ -25,8 +27,8 @@ struct Listener {
 };
 
 // One stream, made again whenever it ends.
-rt::Task<void> follow(rt::Reactor& reactor, ControlService service, std::string path, std::string request, BackoffConfig backoff,
-                      observe::Shard& shard, Listener& listener) {
+rt::Task<void> follow(rt::Reactor& reactor, ControlService service, std::string path, std::string request,
+                      BackoffConfig backoff, observe::Shard& shard, Listener& listener) {
   Duration delay = backoff.min;
   for (;;) {
     Status status(StatusCode::kUnavailable, "the stream ended");
@@ -45,7 +47,11 @@ rt::Task<void> follow(rt::Reactor& reactor, ControlService service, std::string 
         listener.on_message(**message);
       }
     }
-    shard.counter(kStreamEnds, observe::Labels().add("rpc", path.substr(path.rfind('/') + 1)).add("status", grpc::status_name(status.code)))->add();
+    shard
+        .counter(kStreamEnds, observe::Labels()
+                                  .add("rpc", path.substr(path.rfind('/') + 1))
+                                  .add("status", grpc::status_name(status.code)))
+        ->add();
     if (listener.on_end(status)) break;
     log_debug("control stream ended", {{"rpc", path}, {"status", status.to_string()}});
     double jitter = 1 + backoff.jitter * reactor.rng().unit();
@@ -56,7 +62,9 @@ rt::Task<void> follow(rt::Reactor& reactor, ControlService service, std::string 
   for (;;) co_await rt::sleep_for(reactor, 24h);
 }
 
-bool is_final(const Status& s) { return s.code == StatusCode::kInvalidArgument || s.code == StatusCode::kFailedPrecondition; }
+bool is_final(const Status& s) {
+  return s.code == StatusCode::kInvalidArgument || s.code == StatusCode::kFailedPrecondition;
+}
 
 // ---- Targets: two streams, one snapshot
 
@@ -94,10 +102,12 @@ class TargetWatch {
       watch.refused_.clear();
       watch.invalid_ = policy ? "" : policy.error().reason;
       if (policy) {
-        for (const auto& what : unsupported(*policy, Supported())) log_warn("not supported yet", {{"target", watch.addr_.to_string()}, {"what", what}});
+        for (const auto& what : unsupported(*policy, Supported()))
+          log_warn("not supported yet", {{"target", watch.addr_.to_string()}, {"what", what}});
         watch.policy_ = std::move(*policy);
       } else {
-        log_warn("outbound policy cannot be used", {{"target", watch.addr_.to_string()}, {"error", policy.error().reason}});
+        log_warn("outbound policy cannot be used",
+                 {{"target", watch.addr_.to_string()}, {"error", policy.error().reason}});
       }
       watch.policy_known_ = true;
       watch.publish();
@@ -122,7 +132,8 @@ class TargetWatch {
     void on_message(Bytes message) override {
       auto profile = wire::decode_profile(message);
       if (!profile) {
-        log_warn("destination profile cannot be used", {{"target", watch.addr_.to_string()}, {"error", profile.error().reason}});
+        log_warn("destination profile cannot be used",
+                 {{"target", watch.addr_.to_string()}, {"error", profile.error().reason}});
         return;
       }
       for (const auto& what : profile->ignored)
@@ -174,8 +185,8 @@ rt::Task<void> watch_target(rt::Reactor& reactor, const StreamsConfig& config, o
     watch.no_profile();
   }
   wire::TrafficSpec spec{.source_workload = config.workload, .target = addr};
-  co_await follow(reactor, config.policy, std::string(wire::kOutboundPoliciesWatch), encode(spec), config.backoff, shard,
-                  watch.on_policy);
+  co_await follow(reactor, config.policy, std::string(wire::kOutboundPoliciesWatch), encode(spec), config.backoff,
+                  shard, watch.on_policy);
 }
 
 // ---- Endpoints
@@ -242,11 +253,12 @@ class EndpointWatch final : public Listener {
   bool fresh_ = true;
 };
 
-rt::Task<void> watch_endpoints(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard, std::string path,
-                               EndpointHub::Publish publish) {
+rt::Task<void> watch_endpoints(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard,
+                               std::string path, EndpointHub::Publish publish) {
   EndpointWatch watch(reactor, path, std::move(publish));
   wire::GetDestination request{.scheme = "k8s", .path = path, .context_token = config.context_token};
-  co_await follow(reactor, config.destination, std::string(wire::kDestinationGet), encode(request), config.backoff, shard, watch);
+  co_await follow(reactor, config.destination, std::string(wire::kDestinationGet), encode(request), config.backoff,
+                  shard, watch);
 }
 
 // ---- Inbound ports
@@ -285,13 +297,16 @@ rt::Task<void> watch_port(rt::Reactor& reactor, const StreamsConfig& config, obs
                           PortHub::Publish publish) {
   PortWatch watch(port, config.pod_ip, std::move(publish));
   wire::PortSpec spec{.workload = config.workload, .port = port};
-  co_await follow(reactor, config.policy, std::string(wire::kInboundPoliciesWatchPort), encode(spec), config.backoff, shard, watch);
+  co_await follow(reactor, config.policy, std::string(wire::kInboundPoliciesWatchPort), encode(spec), config.backoff,
+                  shard, watch);
 }
 
 }  // namespace
 
 TargetHub::Source target_source(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard) {
-  return [&](SocketAddr addr, TargetHub::Publish publish) { return watch_target(reactor, config, shard, addr, std::move(publish)); };
+  return [&](SocketAddr addr, TargetHub::Publish publish) {
+    return watch_target(reactor, config, shard, addr, std::move(publish));
+  };
 }
 EndpointHub::Source endpoint_source(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard) {
   return [&](std::string path, EndpointHub::Publish publish) {
@@ -299,7 +314,9 @@ EndpointHub::Source endpoint_source(rt::Reactor& reactor, const StreamsConfig& c
   };
 }
 PortHub::Source port_source(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard) {
-  return [&](uint16_t port, PortHub::Publish publish) { return watch_port(reactor, config, shard, port, std::move(publish)); };
+  return [&](uint16_t port, PortHub::Publish publish) {
+    return watch_port(reactor, config, shard, port, std::move(publish));
+  };
 }
 
 }  // namespace tulle::proxy

@@ -34,11 +34,11 @@ struct ControlService {
 struct StreamsConfig {
   ControlService destination;
   ControlService policy;
-  std::string context_token;                 // DESTINATION_CONTEXT
-  std::string workload;                      // POLICY_WORKLOAD
-  std::vector<Cidr> profile_networks;        // DESTINATION_PROFILE_NETWORKS: who has a profile
+  std::string context_token;           // DESTINATION_CONTEXT
+  std::string workload;                // POLICY_WORKLOAD
+  std::vector<Cidr> profile_networks;  // DESTINATION_PROFILE_NETWORKS: who has a profile
   BackoffConfig backoff;
-  std::optional<IpAddr> pod_ip;              // of a rootless pod
+  std::optional<IpAddr> pod_ip;  // of a rootless pod
 };
 
 // What is known of one original destination: the policy that outbound policies and the profile make together.

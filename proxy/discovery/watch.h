@@ -149,7 +149,8 @@ class WatchHub {
     auto& w = watched_[key];
     if (!w) {
       w = std::make_unique<Watched>();
-      w->stream = std::make_unique<rt::Running>(reactor_, source_(key, [this, key](std::shared_ptr<const T> v) { publish(key, std::move(v)); }));
+      w->stream = std::make_unique<rt::Running>(
+          reactor_, source_(key, [this, key](std::shared_ptr<const T> v) { publish(key, std::move(v)); }));
     }
     w->caches.push_back(&cache);
     if (w->value) send(cache, key, w->value);

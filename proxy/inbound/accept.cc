@@ -19,7 +19,8 @@ rt::Task<bool> read_more(net::Stream& client, Buffer& buffer) {
 enum class First : uint8_t { kTls, kPlain, kSilent, kGone };
 
 // Reads until it is clear whether the connection starts with a TLS ClientHello; `initial` keeps what was read.
-rt::Task<First> detect_tls(rt::Reactor& reactor, net::Stream& client, Buffer& initial, http::ClientHello& hello, TimePoint deadline) {
+rt::Task<First> detect_tls(rt::Reactor& reactor, net::Stream& client, Buffer& initial, http::ClientHello& hello,
+                           TimePoint deadline) {
   for (;;) {
     if (!initial.empty()) {
       auto r = http::parse_client_hello(initial.view());
@@ -60,8 +61,8 @@ rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal&
 
 // The client is silent: the application may be one that speaks first. It is asked, and whoever speaks first decides.
 // Gives the connection to the application if the session is one of raw bytes; its greeting is on its way then.
-rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer& peer, net::Stream& client, Buffer& initial,
-                                                        bool& gone, TimePoint deadline) {
+rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer& peer, net::Stream& client,
+                                                        Buffer& initial, bool& gone, TimePoint deadline) {
   rt::Reactor& reactor = in.worker.reactor;
   rt::Signal changed(reactor);
   bool client_ended = false, app_ended = false;
@@ -82,12 +83,13 @@ rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer&
   co_return app;
 }
 
-rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const ServerPolicy& policy, std::unique_ptr<net::Stream> client,
-                            Buffer initial) {
+rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const ServerPolicy& policy,
+                            std::unique_ptr<net::Stream> client, Buffer initial) {
   Worker& w = in.worker;
   TimePoint start = w.reactor.now();
   TimePoint deadline = start + policy.detect_timeout;
-  bool wait_first = initial.empty() && w.config.server_first_wait > 0s && authorize({}, policy.authorizations, peer.client());
+  bool wait_first =
+      initial.empty() && w.config.server_first_wait > 0s && authorize({}, policy.authorizations, peer.client());
   if (wait_first) {
     auto spoke = co_await rt::until(w.reactor, start + w.config.server_first_wait, read_more(*client, initial));
     if (spoke && !*spoke) co_return;
@@ -95,13 +97,19 @@ rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const Serv
       bool gone = false;
       auto app = co_await try_server_first(in, peer, *client, initial, gone, deadline);
       if (gone) co_return;
-      if (app) co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial), std::move(app));
+      if (app)
+        co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial), std::move(app));
     }
   }
   switch (co_await detect_http(w.reactor, *client, initial, deadline)) {
-    case Speaks::kHttp1: co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp1, std::move(client), std::move(initial));
-    case Speaks::kHttp2: co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp2, std::move(client), std::move(initial));
-    case Speaks::kOpaque: co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
+    case Speaks::kHttp1:
+      co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp1, std::move(client),
+                                    std::move(initial));
+    case Speaks::kHttp2:
+      co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp2, std::move(client),
+                                    std::move(initial));
+    case Speaks::kOpaque:
+      co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
     case Speaks::kGone: co_return;
   }
 }
@@ -113,17 +121,23 @@ rt::Task<void> serve_port(Inbound& in, Peer peer, std::unique_ptr<net::Stream> c
   using Kind = ServerPolicy::Kind;
   Kind kind = peer.passthrough ? Kind::kTls : policy->kind;
   switch (kind) {
-    case Kind::kDetect: co_await serve_detect(in, std::move(peer), watch, *policy, std::move(client), std::move(initial)); break;
+    case Kind::kDetect:
+      co_await serve_detect(in, std::move(peer), watch, *policy, std::move(client), std::move(initial));
+      break;
     case Kind::kHttp1: {
       // A peer proxy may have made HTTP/2 of it.
       auto protocol = httpio::Protocol::kHttp1;
-      if (peer.tls && co_await detect_http(in.worker.reactor, *client, initial, in.worker.reactor.now() + in.worker.config.inbound.detect_timeout) == Speaks::kHttp2)
+      if (peer.tls &&
+          co_await detect_http(in.worker.reactor, *client, initial,
+                               in.worker.reactor.now() + in.worker.config.inbound.detect_timeout) == Speaks::kHttp2)
         protocol = httpio::Protocol::kHttp2;
       co_await serve_http(in, std::move(peer), watch, protocol, std::move(client), std::move(initial));
       break;
     }
     case Kind::kHttp2:
-    case Kind::kGrpc: co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp2, std::move(client), std::move(initial)); break;
+    case Kind::kGrpc:
+      co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp2, std::move(client), std::move(initial));
+      break;
     case Kind::kOpaque:
     case Kind::kTls: co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial)); break;
   }
@@ -157,7 +171,8 @@ rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStre
       initial.consume((*parsed)->size);
       PortWatch watch = w.ports.get(peer.target.port);
       using Session = wire::TransportHeader::Session;
-      if (header.session == Session::kOpaque) co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
+      if (header.session == Session::kOpaque)
+        co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
       auto protocol = header.session == Session::kHttp2 ? httpio::Protocol::kHttp2 : httpio::Protocol::kHttp1;
       co_return co_await serve_http(in, std::move(peer), watch, protocol, std::move(client), std::move(initial));
     }
@@ -179,7 +194,8 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
   SocketAddr local = accepted.local;
   if (!w.config.pod)
     if (auto dst = net::original_destination(accepted.fd.get(), !accepted.peer.ip.is_v4())) local = *dst;
-  if (!w.config.inbound_ips.empty() && std::ranges::find(w.config.inbound_ips, local.ip) == w.config.inbound_ips.end()) co_return;
+  if (!w.config.inbound_ips.empty() && std::ranges::find(w.config.inbound_ips, local.ip) == w.config.inbound_ips.end())
+    co_return;
   auto port = in.app_port(local.port);
   Peer peer;
   peer.addr = accepted.peer;
@@ -200,8 +216,8 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
   if (ours) {
     std::vector<std::string> alpn;
     if (!port) alpn.emplace_back(wire::kTransportAlpn);
-    auto stream = co_await tls::TlsStream::accept(w.reactor, w.identity, plain->take_fd(), accepted.local, accepted.peer,
-                                                  std::move(initial), std::move(alpn), deadline);
+    auto stream = co_await tls::TlsStream::accept(w.reactor, w.identity, plain->take_fd(), accepted.local,
+                                                  accepted.peer, std::move(initial), std::move(alpn), deadline);
     if (!stream) {
       log_info("TLS handshake failed", {{"client", peer.addr.to_string()}, {"error", stream.error().reason}});
       in.tcp_error(peer.target, "tls")->add();

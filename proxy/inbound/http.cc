@@ -45,17 +45,21 @@ Series& series_for(Session& s, const ServerPolicyPtr& policy, const InboundRoute
   observe::add_resource(labels, "route", resource(route.metadata));
   observe::add_resource(labels, "authz", resource(authz.metadata()));
   observe::add_tls_client(labels, s.peer.tls_state());
-  s.series.push_back(std::make_unique<Series>(Series{
-      &route, &authz,
-      observe::HttpSeries(m, observe::inbound_endpoint("", ip, s.peer.target.port, s.peer.tls_state(), server, resource(route.metadata), resource(authz.metadata()))),
-      m.counter(observe::kInboundHttpAuthzAllowTotal, labels)}));
+  s.series.push_back(std::make_unique<Series>(
+      Series{&route, &authz,
+             observe::HttpSeries(m, observe::inbound_endpoint("", ip, s.peer.target.port, s.peer.tls_state(), server,
+                                                              resource(route.metadata), resource(authz.metadata()))),
+             m.counter(observe::kInboundHttpAuthzAllowTotal, labels)}));
   return *s.series.back();
 }
 
 // Counted when the request is over, however it ends.
 class Record {
  public:
-  Record(observe::HttpSeries& series, rt::Reactor& reactor) : series_(series), reactor_(reactor), start_(reactor.now()) { series_.request(); }
+  Record(observe::HttpSeries& series, rt::Reactor& reactor)
+      : series_(series), reactor_(reactor), start_(reactor.now()) {
+    series_.request();
+  }
   Record(const Record&) = delete;
   ~Record() {
     if (!ended_ && outcome_.error.empty()) outcome_.error = "CANCEL";
@@ -111,7 +115,9 @@ void count_denied(Session& s, const ServerPolicy& policy, const InboundRoute* ro
   observe::add_server(labels, server_resource(policy, s.peer.target.port));
   if (route) observe::add_resource(labels, "route", resource(route->metadata));
   observe::add_tls_client(labels, s.peer.tls_state());
-  s.inbound.worker.metrics.counter(route ? observe::kInboundHttpAuthzDenyTotal : observe::kInboundHttpRouteNotFoundTotal, labels)->add();
+  s.inbound.worker.metrics
+      .counter(route ? observe::kInboundHttpAuthzDenyTotal : observe::kInboundHttpRouteNotFoundTotal, labels)
+      ->add();
 }
 
 // Makes of a request that a peer proxy carried over HTTP/2 what it was. True if it was one.
@@ -138,7 +144,8 @@ rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& clien
 }
 
 // To the application and back.
-rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& record, std::span<const wire::Filter> filters) {
+rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& record,
+                       std::span<const wire::Filter> filters) {
   Worker& w = s.inbound.worker;
   http::RequestHead& request = client.request;
   bool over_h2 = request.version == http::Version::kHttp2;
@@ -212,7 +219,10 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   auto decision = authorize(route.authorizations, policy->authorizations, s.peer.client());
   if (!decision) {
     count_denied(s, *policy, &route);
-    log_info("request denied", {{"client", s.peer.addr.to_string()}, {"identity", s.peer.identity}, {"port", s.peer.target.port}, {"why", decision.reason()}});
+    log_info("request denied", {{"client", s.peer.addr.to_string()},
+                                {"identity", s.peer.identity},
+                                {"port", s.peer.target.port},
+                                {"why", decision.reason()}});
     co_return answer_error(s, *client, ProxyError(Reason::kDenied, "unauthorized request on route"));
   }
   Series& series = series_for(s, policy, route, *decision.allowed);
@@ -228,17 +238,21 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
 
 }  // namespace
 
-rt::Task<void> serve_http(Inbound& in, Peer peer, PortWatch& watch, httpio::Protocol protocol, std::unique_ptr<net::Stream> client,
-                          Buffer initial) {
+rt::Task<void> serve_http(Inbound& in, Peer peer, PortWatch& watch, httpio::Protocol protocol,
+                          std::unique_ptr<net::Stream> client, Buffer initial) {
   Session session(in, std::move(peer), watch);
-  observe::TcpSeries tcp(in.worker.metrics, observe::inbound_tcp_source(session.peer.target.ip.to_string(), session.peer.target.port, session.peer.tls_state(),
-                                                                        server_resource(*in.policy(watch, session.peer.target.port), session.peer.target.port)));
+  observe::TcpSeries tcp(in.worker.metrics,
+                         observe::inbound_tcp_source(
+                             session.peer.target.ip.to_string(), session.peer.target.port, session.peer.tls_state(),
+                             server_resource(*in.policy(watch, session.peer.target.port), session.peer.target.port)));
   tcp.opened();
   struct Closed {
     observe::TcpSeries& series;
     ~Closed() { series.closed(""); }
   } closed{tcp};
-  httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) { return handle(session, std::move(x)); };
+  httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) {
+    return handle(session, std::move(x));
+  };
   co_await httpio::serve(std::move(client), protocol, std::move(initial), in.serve_options, handler);
 }
 

@@ -4,16 +4,19 @@
 
 namespace tulle::proxy::inbound {
 
-Inbound::Inbound(Worker& w) : worker(w), serve_options(proxy::serve_options(w.config, w.config.inbound, w.inbound_drain)) {
+Inbound::Inbound(Worker& w)
+    : worker(w), serve_options(proxy::serve_options(w.config, w.config.inbound, w.inbound_drain)) {
   const Config& c = w.config;
   auto make = [&](bool opaque) {
     auto server = default_server(policy_name(c.default_policy), c.cluster_networks, c.inbound.detect_timeout, opaque);
-    return server ? compile_server(*server, c.pod ? std::optional(c.pod->ip) : std::nullopt) : invalid_server("unknown default policy");
+    return server ? compile_server(*server, c.pod ? std::optional(c.pod->ip) : std::nullopt)
+                  : invalid_server("unknown default policy");
   };
   default_policy_ = make(false);
   default_opaque_ = make(true);
   for (auto [first, last] : c.inbound_ports.ranges())
-    for (uint32_t p = first; p <= last && eager_.size() < 1000; ++p) eager_.push_back(w.ports.get(static_cast<uint16_t>(p)));
+    for (uint32_t p = first; p <= last && eager_.size() < 1000; ++p)
+      eager_.push_back(w.ports.get(static_cast<uint16_t>(p)));
   if (c.pod)
     for (const PodPort& p : c.pod->ports) eager_.push_back(w.ports.get(p.app));
 }
@@ -45,8 +48,9 @@ httpio::Client& Inbound::app(uint16_t port, httpio::Protocol protocol) {
   auto& client = protocol == httpio::Protocol::kHttp2 ? a.http2 : a.http1;
   if (!client) {
     SocketAddr target(worker.config.pod ? worker.config.pod->ip : IpAddr::v4(127, 0, 0, 1), port);
-    client = std::make_unique<httpio::Client>(worker.reactor, protocol, [this, target] { return connect_app(target); },
-                                              client_options(worker.config, worker.config.inbound));
+    client = std::make_unique<httpio::Client>(
+        worker.reactor, protocol, [this, target] { return connect_app(target); },
+        client_options(worker.config, worker.config.inbound));
   }
   return *client;
 }
@@ -61,7 +65,8 @@ observe::CounterRef Inbound::tcp_error(const SocketAddr& target, std::string_vie
 }
 
 observe::ResourceRef resource(const wire::Metadata& m) {
-  return observe::ResourceRef{.group = m.group, .kind = m.kind, .name_space = m.ns, .name = m.name, .port = m.port, .section_name = m.section};
+  return observe::ResourceRef{
+      .group = m.group, .kind = m.kind, .name_space = m.ns, .name = m.name, .port = m.port, .section_name = m.section};
 }
 
 observe::ResourceRef server_resource(const ServerPolicy& policy, uint16_t port) {

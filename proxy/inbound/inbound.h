@@ -29,12 +29,12 @@ using PortWatch = WatchCache<uint16_t, PortInfo>::Handle;
 
 // Who is on a connection, and where it goes.
 struct Peer {
-  SocketAddr addr;         // of the client
-  SocketAddr target;       // the workload's address and the application's port
-  bool tls = false;        // mesh TLS, terminated here
+  SocketAddr addr;           // of the client
+  SocketAddr target;         // the workload's address and the application's port
+  bool tls = false;          // mesh TLS, terminated here
   bool passthrough = false;  // TLS for somebody else, not opened
-  std::string sni;         // of a passed-through one
-  std::string identity;    // "" if it showed no certificate
+  std::string sni;           // of a passed-through one
+  std::string identity;      // "" if it showed no certificate
   Client client() const {
     Client c;
     c.ip = addr.ip;
@@ -45,7 +45,8 @@ struct Peer {
   observe::TlsState tls_state() const {
     if (tls) return observe::TlsState::mutual(identity);
     if (passthrough) return observe::TlsState::opaque(sni);
-    return observe::TlsState::no_identity(addr.ip.is_loopback() && addr.ip == target.ip ? "loopback" : "no_tls_from_remote");
+    return observe::TlsState::no_identity(addr.ip.is_loopback() && addr.ip == target.ip ? "loopback"
+                                                                                        : "no_tls_from_remote");
   }
 };
 
@@ -82,7 +83,7 @@ rt::Task<void> serve_connection(Inbound& inbound, net::Accepted accepted);
 rt::Task<void> serve_http(Inbound& inbound, Peer peer, PortWatch& watch, httpio::Protocol protocol,
                           std::unique_ptr<net::Stream> client, Buffer initial);
 // `app`: a connection to the application made already, or null.
-rt::Task<void> serve_tcp(Inbound& inbound, Peer peer, PortWatch& watch, std::unique_ptr<net::Stream> client, Buffer initial,
-                         std::unique_ptr<net::Stream> app = nullptr);
+rt::Task<void> serve_tcp(Inbound& inbound, Peer peer, PortWatch& watch, std::unique_ptr<net::Stream> client,
+                         Buffer initial, std::unique_ptr<net::Stream> app = nullptr);
 
 }  // namespace tulle::proxy::inbound

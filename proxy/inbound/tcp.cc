@@ -39,7 +39,10 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
   auto& family = decision ? observe::kInboundTcpAuthzAllowTotal : observe::kInboundTcpAuthzDenyTotal;
   w.metrics.counter(family, authz_labels(peer, *policy, decision.allowed))->add();
   if (!decision) {
-    log_info("connection denied", {{"client", peer.addr.to_string()}, {"identity", peer.identity}, {"port", peer.target.port}, {"why", decision.reason()}});
+    log_info("connection denied", {{"client", peer.addr.to_string()},
+                                   {"identity", peer.identity},
+                                   {"port", peer.target.port},
+                                   {"why", decision.reason()}});
     client->abort();
     co_return;
   }
@@ -53,8 +56,9 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
     }
     app = std::move(*connected);
   }
-  observe::TcpSeries series(w.metrics, observe::inbound_tcp_source(peer.target.ip.to_string(), peer.target.port, peer.tls_state(),
-                                                                   server_resource(*policy, peer.target.port)));
+  observe::TcpSeries series(w.metrics,
+                            observe::inbound_tcp_source(peer.target.ip.to_string(), peer.target.port, peer.tls_state(),
+                                                        server_resource(*policy, peer.target.port)));
   series.opened();
   struct Closed {
     observe::TcpSeries& series;

@@ -48,8 +48,8 @@ class Authorization {
   wire::Labels labels_;
 };
 
-// Allows the localhost of the workload, which Linkerd always adds. In a rootless pod the host's loopback is everybody's:
-// there only the pod's own address is the workload itself.
+// Allows the localhost of the workload, which Linkerd always adds. In a rootless pod the host's loopback is
+// everybody's: there only the pod's own address is the workload itself.
 wire::Authz localhost_authz(std::optional<IpAddr> pod_ip = std::nullopt);
 
 struct Decision {

@@ -10,14 +10,15 @@ namespace tulle::proxy::outbound {
 namespace {
 
 // Waits for what the control plane says about the target. Nothing within the time: outside of the cluster the
-// connection goes where it was meant to, as it is; inside it is refused, for sending it in plaintext would silently turn
-// encryption off.
+// connection goes where it was meant to, as it is; inside it is refused, for sending it in plaintext would silently
+// turn encryption off.
 rt::Task<std::shared_ptr<const Resolved>> discover(Outbound& o, Target& target, SocketAddr dst) {
   Worker& w = o.worker;
   if (co_await target.watch.ready(w.reactor.now() + w.config.no_discovery_timeout)) co_return o.resolve(target);
   bool inside = in_networks(dst.ip, w.config.cluster_networks);
   bool refuse = inside && w.config.on_no_discovery == OnNoDiscovery::kRefuse;
-  log_warn(refuse ? "no discovery in time: refused" : "no discovery in time: forwarded as it is", {{"target", dst.to_string()}});
+  log_warn(refuse ? "no discovery in time: refused" : "no discovery in time: forwarded as it is",
+           {{"target", dst.to_string()}});
   (refuse ? o.no_discovery_refused : o.no_discovery_forwarded)->add();
   if (refuse) co_return nullptr;
   auto info = std::make_shared<TargetInfo>();
@@ -84,8 +85,8 @@ rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal&
 
 // The client has been silent: an opaque connection is made, and whoever speaks first decides. True: it was the server
 // (or the client spoke no HTTP), and all is done. False: go on and detect.
-rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Resolved> policy, std::unique_ptr<net::Stream>& client,
-                                Buffer& initial, TimePoint deadline) {
+rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Resolved> policy,
+                                std::unique_ptr<net::Stream>& client, Buffer& initial, TimePoint deadline) {
   ++t.dials_in_second;
   o.speculative_dials->add();
   rt::Reactor& reactor = o.worker.reactor;
@@ -130,8 +131,10 @@ rt::Task<void> serve_detect(Outbound& o, std::shared_ptr<Target> t, std::shared_
   }
   Speaks s = co_await detect(reactor, *client, initial, deadline);
   switch (s.what) {
-    case Speaks::What::kHttp1: co_return co_await serve_http(o, t, httpio::Protocol::kHttp1, std::move(client), std::move(initial));
-    case Speaks::What::kHttp2: co_return co_await serve_http(o, t, httpio::Protocol::kHttp2, std::move(client), std::move(initial));
+    case Speaks::What::kHttp1:
+      co_return co_await serve_http(o, t, httpio::Protocol::kHttp1, std::move(client), std::move(initial));
+    case Speaks::What::kHttp2:
+      co_return co_await serve_http(o, t, httpio::Protocol::kHttp2, std::move(client), std::move(initial));
     case Speaks::What::kOpaque: co_return co_await serve_opaque(o, t, std::move(client), std::move(initial));
     case Speaks::What::kGone: co_return;
   }
@@ -152,11 +155,13 @@ rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
   auto target = o.target(*dst);
   observe::TcpSeries series(w.metrics, observe::outbound_tcp_source(dst->ip.to_string(), dst->port));
   series.opened();
-  std::unique_ptr<net::Stream> client = std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
+  std::unique_ptr<net::Stream> client =
+      std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
 
   auto policy = co_await discover(o, *target, *dst);
   if (!policy || !policy->info->refused.empty()) {
-    if (policy) log_warn("target refused by the control plane", {{"target", dst->to_string()}, {"why", policy->info->refused}});
+    if (policy)
+      log_warn("target refused by the control plane", {{"target", dst->to_string()}, {"why", policy->info->refused}});
     client->abort();
     co_return;
   }

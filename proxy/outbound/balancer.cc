@@ -5,13 +5,19 @@
 
 namespace tulle::proxy::outbound {
 namespace {
-constexpr observe::Family kStale = observe::om_gauge("tulle_discovery_stale_seconds", "How long discovery has been silent about a backend");
+constexpr observe::Family kStale =
+    observe::om_gauge("tulle_discovery_stale_seconds", "How long discovery has been silent about a backend");
 }
 
 Balancer::Balancer(Worker& worker, const BackendSpec& spec)
-    : worker_(worker), failfast_(worker.config.outbound.http_failfast_timeout), capacity_(worker.config.outbound.http_queue_capacity),
-      round_robin_(worker.config.round_robin), set_(worker.config.absent_grace), not_ready_since_(worker.reactor.now()),
-      changed_(worker.reactor), collector_(*this) {
+    : worker_(worker),
+      failfast_(worker.config.outbound.http_failfast_timeout),
+      capacity_(worker.config.outbound.http_queue_capacity),
+      round_robin_(worker.config.round_robin),
+      set_(worker.config.absent_grace),
+      not_ready_since_(worker.reactor.now()),
+      changed_(worker.reactor),
+      collector_(*this) {
   if (auto* fixed = std::get_if<wire::Endpoint>(&spec.target)) {
     Discovered one;
     one.endpoints.push_back(std::make_shared<const wire::Endpoint>(*fixed));
@@ -74,7 +80,8 @@ void Balancer::place(EndpointId id, const wire::Labels& labels) {
   slots_[id].probing.reset();
   wire::LoadEstimate load = load_;
   load.default_rtt = std::min(load.default_rtt, peers_estimate());
-  slots_[id].endpoint = std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)), labels, name_, load);
+  slots_[id].endpoint =
+      std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)), labels, name_, load);
   set_.set_ready(id, true);
 }
 
@@ -111,7 +118,8 @@ void Balancer::note_staleness() {
 void Balancer::connect_failed(const std::shared_ptr<Endpoint>& endpoint, const Error& error) {
   for (EndpointId id = 0; id < slots_.size(); ++id) {
     if (slots_[id].endpoint != endpoint || (slots_[id].probing && !slots_[id].probing->done())) continue;
-    log_warn("endpoint unreachable", {{"backend", name_}, {"addr", endpoint->addr().to_string()}, {"error", error.reason}});
+    log_warn("endpoint unreachable",
+             {{"backend", name_}, {"addr", endpoint->addr().to_string()}, {"error", error.reason}});
     set_.set_ready(id, false);
     note_readiness();
     slots_[id].probing = std::make_unique<rt::Running>(worker_.reactor, probe(id));
@@ -158,14 +166,16 @@ std::shared_ptr<Endpoint> Balancer::choose(const Endpoint* not_this) {
     }
     ids = candidates_;
   }
-  size_t i = round_robin_ ? next_.pick(ids.size())
-                          : p2c(ids.size(), worker_.reactor.rng(), [&](size_t n) { return slots_[ids[n]].endpoint->load(now); });
+  size_t i = round_robin_
+                 ? next_.pick(ids.size())
+                 : p2c(ids.size(), worker_.reactor.rng(), [&](size_t n) { return slots_[ids[n]].endpoint->load(now); });
   return i == kNoChoice ? nullptr : slots_[ids[i]].endpoint;
 }
 
 rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> Balancer::pick(const Endpoint* not_this) {
   if (auto e = choose(not_this)) co_return e;
-  if (waiting_ >= capacity_) co_return std::unexpected(ProxyError(Reason::kLoadShed, cat("too many requests wait for ", name_)));
+  if (waiting_ >= capacity_)
+    co_return std::unexpected(ProxyError(Reason::kLoadShed, cat("too many requests wait for ", name_)));
   struct Waiting {
     size_t& n;
     explicit Waiting(size_t& c) : n(c) { ++n; }
@@ -177,9 +187,10 @@ rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> Balancer::pick(co
     TimePoint give_up = (not_ready_since_ == kNever ? now : not_ready_since_) + failfast_;
     if (now >= give_up) {
       bool known = set_.resolved();
-      co_return std::unexpected(ProxyError(known && set_.present_count() == 0 ? Reason::kNoEndpoints : Reason::kFailFast,
-                                           cat(name_, ": ", known ? "no endpoint was ready for " : "discovery has said nothing for ",
-                                               format_duration(failfast_))));
+      co_return std::unexpected(
+          ProxyError(known && set_.present_count() == 0 ? Reason::kNoEndpoints : Reason::kFailFast,
+                     cat(name_, ": ", known ? "no endpoint was ready for " : "discovery has said nothing for ",
+                         format_duration(failfast_))));
     }
     (void)co_await changed_.wait_until(give_up);
     if (auto e = choose(not_this)) co_return e;

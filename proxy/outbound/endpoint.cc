@@ -7,7 +7,8 @@ namespace tulle::proxy::outbound {
 namespace {
 
 observe::TlsState tls_state(const wire::Endpoint& e) {
-  return e.tls ? observe::TlsState::mutual(e.tls->id) : observe::TlsState::no_identity("not_provided_by_service_discovery");
+  return e.tls ? observe::TlsState::mutual(e.tls->id)
+               : observe::TlsState::no_identity("not_provided_by_service_discovery");
 }
 
 std::vector<std::pair<std::string, std::string>> dst_labels(const wire::Labels& set, const wire::Labels& own) {
@@ -20,11 +21,14 @@ std::vector<std::pair<std::string, std::string>> dst_labels(const wire::Labels& 
 
 Endpoint::Endpoint(Worker& worker, std::shared_ptr<const wire::Endpoint> info, const wire::Labels& set_labels,
                    const std::string& authority, const wire::LoadEstimate& load)
-    : worker_(worker), info_(std::move(info)), load_(load.default_rtt, load.decay, worker.reactor.now()),
-      series_(worker.metrics, observe::outbound_endpoint(authority, info_->addr.ip.to_string(), info_->addr.port, tls_state(*info_),
-                                                         dst_labels(set_labels, info_->labels))),
-      tcp_series_(worker.metrics, observe::outbound_tcp_destination(authority, info_->addr.ip.to_string(), info_->addr.port,
-                                                                    tls_state(*info_), dst_labels(set_labels, info_->labels))) {}
+    : worker_(worker),
+      info_(std::move(info)),
+      load_(load.default_rtt, load.decay, worker.reactor.now()),
+      series_(worker.metrics, observe::outbound_endpoint(authority, info_->addr.ip.to_string(), info_->addr.port,
+                                                         tls_state(*info_), dst_labels(set_labels, info_->labels))),
+      tcp_series_(worker.metrics,
+                  observe::outbound_tcp_destination(authority, info_->addr.ip.to_string(), info_->addr.port,
+                                                    tls_state(*info_), dst_labels(set_labels, info_->labels))) {}
 
 // A TCP connection, with TLS where discovery says who must answer.
 rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect(bool opaque) {
@@ -36,17 +40,20 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect(bool opaque) {
   auto options = worker_.outbound_connect();
   auto connected = co_await net::connect(worker_.reactor, to, options, deadline);
   if (!connected) co_return fail(std::move(connected).error());
-  if (!e.tls) co_return std::make_unique<net::TcpStream>(worker_.reactor, std::move(connected->fd), connected->local, to, false);
+  if (!e.tls)
+    co_return std::make_unique<net::TcpStream>(worker_.reactor, std::move(connected->fd), connected->local, to, false);
 
-  if (!worker_.identity) co_return fail(Code::kIdentity, "this proxy has no certificate yet", Side::kSelf, Retry::kSafe);
+  if (!worker_.identity)
+    co_return fail(Code::kIdentity, "this proxy has no certificate yet", Side::kSelf, Retry::kSafe);
   auto expected = tls::Identity::parse(e.tls->id);
   if (!expected) co_return fail(std::move(expected).error().with("endpoint identity"));
   std::vector<std::string> alpn;
   if (header) alpn.emplace_back(wire::kTransportAlpn);
   // The handshake gets the detect time of the peer's inbound side at most; a dead peer is found by the connect timeout.
   TimePoint tls_deadline = worker_.reactor.now() + std::max<Duration>(worker_.config.outbound.connect_timeout, 3s);
-  auto stream = co_await tls::TlsStream::connect(worker_.reactor, worker_.identity, std::move(connected->fd), connected->local, to,
-                                                 e.tls->server_name, std::move(*expected), std::move(alpn), tls_deadline);
+  auto stream =
+      co_await tls::TlsStream::connect(worker_.reactor, worker_.identity, std::move(connected->fd), connected->local,
+                                       to, e.tls->server_name, std::move(*expected), std::move(alpn), tls_deadline);
   if (!stream) co_return fail(std::move(stream).error());
   if (header && (*stream)->alpn() == wire::kTransportAlpn) {
     wire::TransportHeader h;
@@ -70,17 +77,17 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> counted(rt::Task<Result<std::uniq
 
 httpio::Client& Endpoint::http1() {
   if (!http1_)
-    http1_ = std::make_unique<httpio::Client>(worker_.reactor, httpio::Protocol::kHttp1,
-                                              [this] { return counted(connect(false), tcp_series_); },
-                                              client_options(worker_.config, worker_.config.outbound));
+    http1_ = std::make_unique<httpio::Client>(
+        worker_.reactor, httpio::Protocol::kHttp1, [this] { return counted(connect(false), tcp_series_); },
+        client_options(worker_.config, worker_.config.outbound));
   return *http1_;
 }
 
 httpio::Client& Endpoint::http2() {
   if (!http2_)
-    http2_ = std::make_unique<httpio::Client>(worker_.reactor, httpio::Protocol::kHttp2,
-                                              [this] { return counted(connect(false), tcp_series_); },
-                                              client_options(worker_.config, worker_.config.outbound));
+    http2_ = std::make_unique<httpio::Client>(
+        worker_.reactor, httpio::Protocol::kHttp2, [this] { return counted(connect(false), tcp_series_); },
+        client_options(worker_.config, worker_.config.outbound));
   return *http2_;
 }
 

@@ -51,7 +51,9 @@ class Endpoint {
   // Counts one request or stream for as long as it lives.
   class InFlight {
    public:
-    InFlight(std::shared_ptr<Endpoint> e, TimePoint start) : endpoint_(std::move(e)), start_(start) { ++endpoint_->in_flight_; }
+    InFlight(std::shared_ptr<Endpoint> e, TimePoint start) : endpoint_(std::move(e)), start_(start) {
+      ++endpoint_->in_flight_;
+    }
     InFlight(InFlight&&) noexcept = default;
     InFlight& operator=(InFlight&&) = delete;
     ~InFlight() {

@@ -1,4 +1,5 @@
-// One outbound HTTP request, from top to bottom: route → filters → attempt loop { backend → endpoint → send } → response.
+// One outbound HTTP request, from top to bottom: route → filters → attempt loop { backend → endpoint → send } →
+// response.
 #include "libs/base/log.h"
 #include "libs/http/hop_by_hop.h"
 #include "libs/rt/combine.h"
@@ -99,25 +100,32 @@ struct Sent {
 
 // Finds an endpoint that takes the request's head. An endpoint that cannot be reached has not seen it, so that the next
 // one is asked whatever the method.
-rt::Task<std::expected<Sent, ProxyError>> send(Session& s, const Resolved& policy, const Choice& choice, http::RequestHead& head,
-                                               bool no_body, std::optional<std::string> require_id) {
+rt::Task<std::expected<Sent, ProxyError>> send(Session& s, const Resolved& policy, const Choice& choice,
+                                               http::RequestHead& head, bool no_body,
+                                               std::optional<std::string> require_id) {
   constexpr int kAttempts = 5;
   rt::Reactor& reactor = s.outbound.worker.reactor;
   std::shared_ptr<Endpoint> failed;
   for (int attempt = 1;; ++attempt) {
     size_t i = choose_backend(choice, reactor.rng(), [&](uint32_t b) { return policy.backends[b]->ready(); });
-    if (i == kNoBackend && choice.refs.empty()) co_return std::unexpected(ProxyError(Reason::kNoDispatcher, "the route has no backend"));
+    if (i == kNoBackend && choice.refs.empty())
+      co_return std::unexpected(ProxyError(Reason::kNoDispatcher, "the route has no backend"));
     const BackendRef& ref = choice.refs[i == kNoBackend ? 0 : i];
     if (std::holds_alternative<std::monostate>(policy.policy().backends[ref.backend].target))
-      co_return std::unexpected(ProxyError(Reason::kNoDispatcher, cat("backend for ", policy.policy().backends[ref.backend].describe(), " has no dispatcher")));
+      co_return std::unexpected(
+          ProxyError(Reason::kNoDispatcher,
+                     cat("backend for ", policy.policy().backends[ref.backend].describe(), " has no dispatcher")));
     if (!ref.filters.empty())
-      if (auto answer = filter_request(ref.filters, RuleMatch(), head, "http", reactor.rng())) co_return std::unexpected(std::move(*answer));
+      if (auto answer = filter_request(ref.filters, RuleMatch(), head, "http", reactor.rng()))
+        co_return std::unexpected(std::move(*answer));
     Balancer& balancer = *policy.backends[ref.backend];
     auto endpoint = co_await balancer.pick(failed.get());
     if (!endpoint) co_return std::unexpected(std::move(endpoint).error());
     if (require_id && (*endpoint)->identity() != *require_id)
-      co_return std::unexpected(ProxyError(Reason::kIdentityMismatch, cat("required identity ", quoted(*require_id), ", but ", (*endpoint)->addr().to_string(),
-                                                                          (*endpoint)->meshed() ? cat(" is ", (*endpoint)->identity()) : std::string(" is not in the mesh"))));
+      co_return std::unexpected(ProxyError(
+          Reason::kIdentityMismatch,
+          cat("required identity ", quoted(*require_id), ", but ", (*endpoint)->addr().to_string(),
+              (*endpoint)->meshed() ? cat(" is ", (*endpoint)->identity()) : std::string(" is not in the mesh"))));
     Endpoint::InFlight in_flight(*endpoint, reactor.now());
     auto exchange = co_await (*endpoint)->send(head, no_body);
     if (exchange) co_return Sent(std::move(*exchange), std::move(*endpoint), std::move(in_flight));
@@ -168,7 +176,8 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   // With a body the upgrade is declined, as a server may: what follows the head could be either.
   bool is_upgrade = http::is_upgrade(request) && client->ended();
   prepare_request(request, is_upgrade);
-  if (auto answer = filter_request(rule.filters, *match, request, "http", w.reactor.rng())) co_return answer_error(s, *client, *answer);
+  if (auto answer = filter_request(rule.filters, *match, request, "http", w.reactor.rng()))
+    co_return answer_error(s, *client, *answer);
   TimePoint deadline = rule.timeouts.request ? start + *rule.timeouts.request : kNever;
 
   // 3. To an endpoint that takes it.
@@ -182,8 +191,9 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   // 4. Body up, response down.
   std::optional<rt::Running> uploading;
   if (!no_body && !is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(*client, upstream));
-  auto head = deadline == kNever ? co_await response_head(*client, upstream)
-                                 : co_await rt::with_deadline(w.reactor, deadline, "request", response_head(*client, upstream));
+  auto head = deadline == kNever
+                  ? co_await response_head(*client, upstream)
+                  : co_await rt::with_deadline(w.reactor, deadline, "request", response_head(*client, upstream));
   if (!head) {
     record.broke(head.error());
     uploading.reset();
@@ -223,7 +233,9 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
 rt::Task<void> serve_http(Outbound& o, std::shared_ptr<Target> target, httpio::Protocol protocol,
                           std::unique_ptr<net::Stream> client, Buffer initial) {
   Session session(o, std::move(target));
-  httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) { return handle(session, std::move(x)); };
+  httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) {
+    return handle(session, std::move(x));
+  };
   co_await httpio::serve(std::move(client), protocol, std::move(initial), o.serve_options, handler);
 }
 

@@ -4,14 +4,16 @@
 
 namespace tulle::proxy::outbound {
 namespace {
-constexpr observe::Family kNoDiscovery = observe::om_counter(
-    "tulle_no_discovery_total", "Connections to targets about which the control plane said nothing in time, by what was done");
+constexpr observe::Family kNoDiscovery =
+    observe::om_counter("tulle_no_discovery_total",
+                        "Connections to targets about which the control plane said nothing in time, by what was done");
 constexpr observe::Family kSpeculative = observe::om_counter(
     "tulle_speculative_dials_total", "Opaque connections made because the client was silent, by result");
 }  // namespace
 
 Outbound::Outbound(Worker& w)
-    : worker(w), serve_options(proxy::serve_options(w.config, w.config.outbound, w.drain)),
+    : worker(w),
+      serve_options(proxy::serve_options(w.config, w.config.outbound, w.drain)),
       no_discovery_forwarded(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "forwarded"))),
       no_discovery_refused(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "refused"))),
       speculative_dials(w.metrics.counter(kSpeculative, observe::Labels().add("result", "dialled"))),
@@ -44,7 +46,8 @@ std::shared_ptr<Balancer> Outbound::balancer(const BackendSpec& spec) {
   if (auto* b = std::get_if<wire::Balancer>(&spec.target))
     key = cat("balancer ", b->path, ' ', b->load.default_rtt.count(), ' ', b->load.decay.count());
   else if (auto* e = std::get_if<wire::Endpoint>(&spec.target))
-    key = cat("endpoint ", e->addr.to_string(), ' ', e->tls ? e->tls->id : std::string(), ' ', static_cast<int>(e->hint), ' ', e->opaque_transport_port);
+    key = cat("endpoint ", e->addr.to_string(), ' ', e->tls ? e->tls->id : std::string(), ' ',
+              static_cast<int>(e->hint), ' ', e->opaque_transport_port);
   auto& kept = balancers_[key];
   if (!kept.balancer) kept.balancer = std::make_shared<Balancer>(worker, spec);
   return kept.balancer;

@@ -31,7 +31,7 @@ struct Resolved {
 struct Target {
   WatchCache<SocketAddr, TargetInfo>::Handle watch;
   std::shared_ptr<const Resolved> resolved;
-  bool client_first = false;   // a client of it spoke first: no opaque dial on silence
+  bool client_first = false;  // a client of it spoke first: no opaque dial on silence
   TimePoint last_used{};
   uint32_t dials_in_second = 0;  // speculative ones
   TimePoint dial_second{};
@@ -78,6 +78,7 @@ struct OpaqueUpstream {
   std::shared_ptr<Endpoint> endpoint;
 };
 rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& outbound, std::shared_ptr<const Resolved> policy);
-rt::Task<void> copy_opaque(Outbound& outbound, std::unique_ptr<net::Stream> client, Buffer initial, OpaqueUpstream upstream);
+rt::Task<void> copy_opaque(Outbound& outbound, std::unique_ptr<net::Stream> client, Buffer initial,
+                           OpaqueUpstream upstream);
 
 }  // namespace tulle::proxy::outbound

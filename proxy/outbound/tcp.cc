@@ -11,7 +11,8 @@ Result<size_t> choose(Outbound& o, const Resolved& policy) {
   if (!policy.policy().invalid.empty()) return fail(Code::kInvalid, policy.policy().invalid);
   if (!route.rule) return fail(Code::kNotFound, "no route for raw bytes");
   if (auto refused = filter_stream(route.rule->filters)) return fail(Code::kDenied, refused->text);
-  size_t i = choose_backend(route.rule->choice, o.worker.reactor.rng(), [&](uint32_t b) { return policy.backends[b]->ready(); });
+  size_t i = choose_backend(route.rule->choice, o.worker.reactor.rng(),
+                            [&](uint32_t b) { return policy.backends[b]->ready(); });
   // None is ready: wait for the first, which fails fast by itself.
   if (i == kNoBackend && route.rule->choice.refs.empty()) return fail(Code::kNotFound, "the route has no backend");
   return route.rule->choice.refs[i == kNoBackend ? 0 : i].backend;
@@ -24,7 +25,8 @@ rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const 
   auto backend = choose(o, *policy);
   if (!backend) {
     o.tcp_error(code_name(backend.error().code))->add();
-    log_warn("outbound connection refused", {{"target", policy->info->addr.to_string()}, {"why", backend.error().reason}});
+    log_warn("outbound connection refused",
+             {{"target", policy->info->addr.to_string()}, {"why", backend.error().reason}});
     co_return fail(std::move(backend).error());
   }
   Balancer& balancer = *policy->backends[*backend];
@@ -69,7 +71,8 @@ rt::Task<void> copy_opaque(Outbound& o, std::unique_ptr<net::Stream> client, Buf
   closed.error = copied.error ? code_name(copied.error->code) : std::string_view();
 }
 
-rt::Task<void> serve_opaque(Outbound& o, std::shared_ptr<Target> target, std::unique_ptr<net::Stream> client, Buffer initial) {
+rt::Task<void> serve_opaque(Outbound& o, std::shared_ptr<Target> target, std::unique_ptr<net::Stream> client,
+                            Buffer initial) {
   auto upstream = co_await dial_opaque(o, target->resolved);
   if (!upstream) {
     client->abort();

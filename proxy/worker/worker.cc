@@ -5,8 +5,10 @@
 namespace tulle::proxy {
 namespace {
 
-constexpr observe::Family kOpen = observe::om_gauge("tulle_open", "What is open, by direction and kind, against its limit");
-constexpr observe::Family kRefused = observe::om_counter("tulle_limit_refused_total", "What was refused because a limit was reached");
+constexpr observe::Family kOpen =
+    observe::om_gauge("tulle_open", "What is open, by direction and kind, against its limit");
+constexpr observe::Family kRefused =
+    observe::om_counter("tulle_limit_refused_total", "What was refused because a limit was reached");
 
 Limit make_limit(observe::Shard& m, std::string_view direction, std::string_view kind, size_t most) {
   auto labels = observe::Labels().add("direction", direction).add("kind", kind);
@@ -25,8 +27,12 @@ http::H2Options h2_options(const Http2ServerConfig& c) {
 
 }  // namespace
 
-Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* p, TargetHub& t, EndpointHub& e, PortHub& i)
-    : reactor(r), config(c), metrics(m), pod(p),
+Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* p, TargetHub& t, EndpointHub& e,
+               PortHub& i)
+    : reactor(r),
+      config(c),
+      metrics(m),
+      pod(p),
       targets(r, t, c.outbound.discovery_idle_timeout),
       endpoints(r, e, c.outbound.discovery_idle_timeout),
       ports(r, i, c.inbound.discovery_idle_timeout),

@@ -61,8 +61,8 @@ class Limit {
 
 struct Worker {
   // `pod`: null outside of a rootless pod.
-  Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* pod, TargetHub& targets, EndpointHub& endpoints,
-         PortHub& ports);
+  Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* pod, TargetHub& targets,
+         EndpointHub& endpoints, PortHub& ports);
 
   rt::Reactor& reactor;
   const Config& config;
