@@ -2,6 +2,7 @@
 #include <sys/utsname.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/app/completion.h"
@@ -34,6 +35,30 @@ void add_completion_command(CLI::App& app, Context& context) {
   });
 }
 
+// `tulle run` reads its own options up to the program's name; what follows is the program's. Puts "--" there, which is
+// where CLI11 stops. Error: an option before it that `run` does not have.
+Result<> separate_program(const CLI::App& run, std::vector<std::string>& args) {
+  if (args.empty() || args[0] != "run") return {};
+  for (size_t i = 1; i < args.size(); ++i) {
+    const std::string& arg = args[i];
+    if (arg == "--") return {};
+    if (arg.size() < 2 || arg[0] != '-') {
+      args.insert(args.begin() + static_cast<std::ptrdiff_t>(i), "--");
+      return {};
+    }
+    bool is_long = arg.starts_with("--");
+    std::string name = is_long ? arg.substr(0, arg.find('=')) : arg.substr(0, 2);
+    const CLI::Option* option = run.get_option_no_throw(name);
+    if (!option)
+      return fail(Code::kInvalid, cat("run: there is no option ", name,
+                                      "; an option of the program's own goes after its name, or after --"));
+    bool takes_value = option->get_items_expected_max() > 0;
+    bool has_value = is_long ? arg.contains('=') : arg.size() > 2;
+    if (takes_value && !has_value) ++i;
+  }
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -64,7 +89,10 @@ int main(int argc, char** argv) {
   add_version_command(app, context);
   add_completion_command(app, context);
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> args(argv + 1, argv + argc);
+    if (auto r = separate_program(*app.get_subcommand("run"), args); !r) throw CLI::ExtrasError(r.error().reason, CLI::ExitCodes::ExtrasError);
+    std::ranges::reverse(args);  // as CLI11 takes them
+    app.parse(std::move(args));
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? kExitOk : kExitUsage;
   }

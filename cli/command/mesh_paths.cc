@@ -47,7 +47,11 @@ Result<MeshPaths> mesh_paths(std::string_view name) {
 
 Result<> make_private_folder(const std::string& path) {
   std::string parent = std::filesystem::path(path).parent_path();
-  if (parent.size() > 1 && ::access(parent.c_str(), F_OK) != 0) TULLE_TRY_VOID(make_private_folder(parent));
+  // A folder in one that all may write to, such as /tmp, may be somebody else's trap: then it is looked at too.
+  struct stat above{};
+  bool open_to_all = ::stat(std::filesystem::path(parent).parent_path().c_str(), &above) == 0 && (above.st_mode & 002);
+  if (parent.size() > 1 && (open_to_all || ::access(parent.c_str(), F_OK) != 0))
+    TULLE_TRY_VOID(make_private_folder(parent));
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(sys_error(cat("making folder ", path), errno));
   struct stat st{};
   if (::lstat(path.c_str(), &st) != 0) return fail(sys_error(path, errno));
