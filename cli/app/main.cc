@@ -90,7 +90,8 @@ int main(int argc, char** argv) {
   add_completion_command(app, context);
   try {
     std::vector<std::string> args(argv + 1, argv + argc);
-    if (auto r = separate_program(*app.get_subcommand("run"), args); !r) throw CLI::ExtrasError(r.error().reason, CLI::ExitCodes::ExtrasError);
+    if (auto r = separate_program(*app.get_subcommand("run"), args); !r)
+      throw CLI::ExtrasError(r.error().reason, CLI::ExitCodes::ExtrasError);
     std::ranges::reverse(args);  // as CLI11 takes them
     app.parse(std::move(args));
   } catch (const CLI::ParseError& e) {

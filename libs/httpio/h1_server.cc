@@ -84,6 +84,7 @@ BodyFraming H1ServerExchange::choose_framing(const http::ResponseHead& head, boo
 
 Result<> H1ServerExchange::respond(http::ResponseHead& head, bool end) {
   if (!conn_) return tulle::fail(Code::kReset, "connection ended", Side::kClient);
+  if (end && !conn_->request_ended_) conn_->keep_alive_ = false;
   BodyFraming body = choose_framing(head, end);
   if (framing_ != Framing::kTunnel) {
     if (!conn_->keep_alive_ || conn_->closing_) head.headers.set(http::HeaderId::kConnection, "close");
@@ -170,13 +171,15 @@ rt::Task<void> H1Server::run() {
     // After a pause the parser may have an event to give without any more bytes.
     bool from_backlog = !in.empty() || std::exchange(held_up, false);
     if (!from_backlog) {
-      if (closing_ && !current_ && !parser_.in_message()) break;
+      // Also after an answer that did not wait for the end of its request: nothing may follow it.
+      if (closing_ && !current_ && (!parser_.in_message() || !request_ended_)) break;
       set_read_deadline();
       auto bytes = co_await stream_->read();
       read_deadline_.disarm();
       if (!bytes) {
         if (bytes.error().code != Code::kCancelled) co_return;
-        if (!current_ && parser_.in_message()) reject(408, "the head of the request did not come in time");
+        if (!current_ && parser_.in_message() && request_ended_)
+          reject(408, "the head of the request did not come in time");
         if (!current_) break;
         continue;
       }
@@ -323,12 +326,14 @@ void H1Server::reject(int status, const std::string& reason) {
 rt::Task<void> H1Server::close_gently() {
   if (stream_->hung_up() && stream_->pending() == 0) co_return;
   stream_->shutdown_write();
-  (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, send_rest_and_wait());
+  // A client that reads slowly gets all of it; one that does not read must not take a part for the whole.
+  constexpr Duration kSlowest = 30s;
+  auto sent = co_await rt::until(stream_->reactor(), stream_->reactor().now() + kSlowest, stream_->drained(0));
+  if (!sent || !*sent) co_return stream_->abort();
+  (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, wait_for_close());
 }
 
-rt::Task<bool> H1Server::send_rest_and_wait() {
-  auto sent = co_await stream_->drained(0);
-  if (!sent) co_return false;
+rt::Task<bool> H1Server::wait_for_close() {
   constexpr size_t kMost = 256 * 1024;
   for (size_t dropped = 0; dropped < kMost;) {
     auto bytes = co_await stream_->read();

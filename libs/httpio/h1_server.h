@@ -33,7 +33,7 @@ class H1Server final : private Drain::Member {
   void release(bool reusable);
   void reject(int status, const std::string& reason);
   rt::Task<void> close_gently();
-  rt::Task<bool> send_rest_and_wait();
+  rt::Task<bool> wait_for_close();
   void on_drain() override;
 
   struct ReadDeadline final : rt::Timer {

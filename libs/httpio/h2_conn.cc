@@ -62,12 +62,13 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
 
 rt::Task<void> H2Conn::send_rest() {
   stream_->shutdown_write();
+  constexpr Duration kSlowest = 30s;
+  auto sent = co_await rt::until(stream_->reactor(), stream_->reactor().now() + kSlowest, stream_->drained(0));
+  if (!sent || !*sent) co_return stream_->abort();
   (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, wait_sent());
 }
 
 rt::Task<bool> H2Conn::wait_sent() {
-  auto r = co_await stream_->drained(0);
-  if (!r) co_return false;
   // The peer closes in answer; reading on keeps its last bytes from turning into a reset.
   for (int i = 0; i < 64; ++i) {
     auto bytes = co_await stream_->read();
@@ -217,11 +218,12 @@ void H2Server::on_reset(int32_t id, H2Code code, bool by_peer) {
   s->handling.reset();  // the client has gone: so does the work for it
 }
 
-void H2Server::on_closed(int32_t, void* context) {
+void H2Server::on_closed(int32_t id, void* context) {
   auto* s = static_cast<Stream*>(context);
   if (!s) return;
   s->closed = true;
   if (s->exchange) {
+    session_.consume(id, s->exchange->unread());
     s->exchange->conn_ = nullptr;
     s->exchange->changed().notify();
     s->exchange = nullptr;

@@ -203,6 +203,22 @@ rt::Task<void> drains(Fixture& f) {
 }
 TEST_P(Fixture, DrainEndsIdleConnections) { run(drains(*this)); }
 
+rt::Task<void> answer_before_the_body(Fixture& f) {
+  if (f.GetParam() == Protocol::kHttp2) co_return;
+  auto stream = co_await f.dial();
+  (*stream)->write("POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc");
+  std::string got;
+  for (;;) {
+    auto bytes = co_await (*stream)->read();
+    if (!bytes || bytes->empty()) break;
+    got.append(*bytes);
+  }
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 200")) << got;
+  EXPECT_NE(got.find("connection: close"), got.npos) << got;
+  EXPECT_EQ(got.find("HTTP/1.1", 1), got.npos) << "a second answer: " << got;
+}
+TEST_P(Fixture, AnAnswerBeforeTheEndOfItsRequestIsTheLast) { run(answer_before_the_body(*this)); }
+
 INSTANTIATE_TEST_SUITE_P(Both, Fixture, testing::Values(Protocol::kHttp1, Protocol::kHttp2),
                          [](auto& i) { return i.param == Protocol::kHttp1 ? "Http1" : "Http2"; });
 

@@ -113,13 +113,12 @@ class TargetWatch {
       watch.publish();
     }
     bool on_end(const Status& s) override {
-      if (s.code == StatusCode::kNotFound || s.code == StatusCode::kUnimplemented) {
-        watch.policy_.reset();
-      } else if (is_final(s)) {
-        watch.refused_ = s.to_string();
-      } else {
-        return false;
-      }
+      bool none = s.code == StatusCode::kNotFound || s.code == StatusCode::kUnimplemented;
+      if (!none && !is_final(s)) return false;
+      // What was said last holds: a control plane that has just started may not know the target yet, and going on
+      // without the policy could turn encryption off.
+      if (watch.policy_) return false;
+      if (is_final(s)) watch.refused_ = s.to_string();
       bool first = !watch.policy_known_;
       watch.policy_known_ = true;
       if (first) watch.publish();
@@ -282,7 +281,7 @@ class PortWatch final : public Listener {
   }
   bool on_end(const Status& s) override {
     if (!is_final(s)) return false;
-    info_.policy.reset();
+    if (info_.policy) return false;  // it holds until there is another one
     publish_(std::make_shared<const PortInfo>(info_));
     return true;
   }

@@ -24,18 +24,19 @@ struct Session {
   Inbound& inbound;
   Peer peer;
   PortWatch& watch;
-  ServerPolicyPtr policy;  // of `series`
-  std::vector<std::unique_ptr<Series>> series;
+  ServerPolicyPtr policy;                       // of `series`
+  std::vector<std::shared_ptr<Series>> series;  // shared with the requests that count in them
   Session(Inbound& i, Peer p, PortWatch& w) : inbound(i), peer(std::move(p)), watch(w) {}
 };
 
-Series& series_for(Session& s, const ServerPolicyPtr& policy, const InboundRoute& route, const Authorization& authz) {
+std::shared_ptr<Series> series_for(Session& s, const ServerPolicyPtr& policy, const InboundRoute& route,
+                                   const Authorization& authz) {
   if (s.policy != policy) {
     s.series.clear();
     s.policy = policy;
   }
   for (auto& known : s.series)
-    if (known->route == &route && known->authz == &authz) return *known;
+    if (known->route == &route && known->authz == &authz) return known;
   auto& m = s.inbound.worker.metrics;
   std::string ip = s.peer.target.ip.to_string();
   auto server = server_resource(*policy, s.peer.target.port);
@@ -45,26 +46,26 @@ Series& series_for(Session& s, const ServerPolicyPtr& policy, const InboundRoute
   observe::add_resource(labels, "route", resource(route.metadata));
   observe::add_resource(labels, "authz", resource(authz.metadata()));
   observe::add_tls_client(labels, s.peer.tls_state());
-  s.series.push_back(std::make_unique<Series>(
+  s.series.push_back(std::make_shared<Series>(
       Series{&route, &authz,
              observe::HttpSeries(m, observe::inbound_endpoint("", ip, s.peer.target.port, s.peer.tls_state(), server,
                                                               resource(route.metadata), resource(authz.metadata()))),
              m.counter(observe::kInboundHttpAuthzAllowTotal, labels)}));
-  return *s.series.back();
+  return s.series.back();
 }
 
 // Counted when the request is over, however it ends.
 class Record {
  public:
-  Record(observe::HttpSeries& series, rt::Reactor& reactor)
-      : series_(series), reactor_(reactor), start_(reactor.now()) {
-    series_.request();
+  Record(std::shared_ptr<Series> series, rt::Reactor& reactor)
+      : series_(std::move(series)), reactor_(reactor), start_(reactor.now()) {
+    series_->http.request();
   }
   Record(const Record&) = delete;
   ~Record() {
     if (!ended_ && outcome_.error.empty()) outcome_.error = "CANCEL";
     outcome_.success = outcome_.success && ended_;
-    series_.response(outcome_, reactor_.now() - start_);
+    series_->http.response(outcome_, reactor_.now() - start_);
   }
   void head(const http::ResponseHead& h) {
     classifier_.emplace(h);
@@ -90,7 +91,7 @@ class Record {
     outcome_.success = !c.failure;
     outcome_.grpc_status = c.grpc_status.value_or(-1);
   }
-  observe::HttpSeries& series_;
+  std::shared_ptr<Series> series_;  // a change of the policy must not take it away under the request
   rt::Reactor& reactor_;
   TimePoint start_;
   observe::Outcome outcome_{.success = false};
@@ -132,7 +133,8 @@ bool downgrade(http::RequestHead& head) {
 
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& app) {
   auto r = co_await httpio::relay(client, app);
-  if (!r && client.error()) app.reset(http::H2Code::kCancel);
+  if (!r && !app.error()) app.reset(http::H2Code::kCancel);
+  client.changed().notify();
 }
 
 rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& client, httpio::ClientExchange& app) {
@@ -204,6 +206,9 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
 rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client) {
   Worker& w = s.inbound.worker;
   http::RequestHead& request = client->request;
+  // Only another proxy may say what a request was before.
+  if (request.version != http::Version::kHttp2 || s.peer.identity.empty())
+    request.headers.remove(HeaderId::kL5dOrigProto);
   auto place = w.inbound_requests.take();
   if (!place) co_return answer_error(s, *client, ProxyError(Reason::kLoadShed, "too many requests in flight"));
 
@@ -225,9 +230,9 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
                                 {"why", decision.reason()}});
     co_return answer_error(s, *client, ProxyError(Reason::kDenied, "unauthorized request on route"));
   }
-  Series& series = series_for(s, policy, route, *decision.allowed);
-  series.allowed->add();
-  Record record(series.http, w.reactor);
+  auto series = series_for(s, policy, route, *decision.allowed);
+  series->allowed->add();
+  Record record(series, w.reactor);
   const auto& filters = route.rules[match->rule].filters;
   if (auto answer = filter_request(filters, *match, request, "http", w.reactor.rng())) {
     record.answered(*answer);

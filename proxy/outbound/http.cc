@@ -139,7 +139,8 @@ rt::Task<std::expected<Sent, ProxyError>> send(Session& s, const Resolved& polic
 // Uploads the body in the background of the response.
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
   auto r = co_await httpio::relay(client, upstream);
-  if (!r && client.error()) upstream.reset(http::H2Code::kCancel);
+  if (!r && !upstream.error()) upstream.reset(http::H2Code::kCancel);
+  client.changed().notify();
 }
 
 rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
@@ -182,18 +183,31 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
 
   // 3. To an endpoint that takes it.
   bool no_body = client->ended() && !is_connect && !is_upgrade;
-  auto sent = co_await send(s, *resolved, rule.choice, request, no_body, std::move(require_id));
-  if (!sent) co_return answer_error(s, *client, sent.error());
-  httpio::ClientExchange& upstream = *sent->upstream;
-  Record record(sent->endpoint, w.reactor, start);
-  bool upgraded = sent->endpoint->upgrades(request);
-
-  // 4. Body up, response down.
+  std::optional<Sent> sent;
+  std::optional<Record> counted;
   std::optional<rt::Running> uploading;
-  if (!no_body && !is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(*client, upstream));
-  auto head = deadline == kNever
-                  ? co_await response_head(*client, upstream)
-                  : co_await rt::with_deadline(w.reactor, deadline, "request", response_head(*client, upstream));
+  Result<http::ResponseHead> head;
+  for (int tries = 1;; ++tries) {
+    auto next = co_await send(s, *resolved, rule.choice, request, no_body, require_id);
+    if (!next) co_return answer_error(s, *client, next.error());
+    sent.emplace(std::move(*next));
+    counted.emplace(sent->endpoint, w.reactor, start);
+
+    // 4. Body up, response down.
+    if (!no_body && !is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(*client, *sent->upstream));
+    auto response = response_head(*client, *sent->upstream);
+    head = deadline == kNever ? co_await std::move(response)
+                              : co_await rt::with_deadline(w.reactor, deadline, "request", std::move(response));
+    // An endpoint that was going away has not seen the request: another one can have it.
+    constexpr int kTries = 3;
+    if (head || head.error().retry != Retry::kSafe || !no_body || tries == kTries) break;
+    counted->broke(head.error());
+    counted.reset();
+    sent.reset();
+  }
+  httpio::ClientExchange& upstream = *sent->upstream;
+  Record& record = *counted;
+  bool upgraded = sent->endpoint->upgrades(request);
   if (!head) {
     record.broke(head.error());
     uploading.reset();
