@@ -31,13 +31,21 @@ uint16_t port_of(const Fd& fd) {
   getsockname(fd.get(), reinterpret_cast<sockaddr*>(&s), &n);
   return SocketAddr::from_sockaddr(s)->port;
 }
-Fd tcp_at(SocketAddr at) {
-  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  sockaddr_storage s;
-  socklen_t n = at.to_sockaddr(s);
-  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&s), n), 0);
-  EXPECT_EQ(::listen(fd.get(), 16), 0);
-  return fd;
+// A UDP and a listening TCP socket on one port that the kernel chose; others may hold the first choice for TCP.
+struct Both {
+  Fd udp, tcp;
+  uint16_t port = 0;
+};
+Both both_at(IpAddr ip) {
+  for (int i = 0; i < 1000; ++i) {
+    Both b{udp_at(SocketAddr(ip, 0)), Fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))};
+    b.port = port_of(b.udp);
+    sockaddr_storage s;
+    socklen_t n = SocketAddr(ip, b.port).to_sockaddr(s);
+    if (::bind(b.tcp.get(), reinterpret_cast<sockaddr*>(&s), n) == 0 && ::listen(b.tcp.get(), 16) == 0) return b;
+  }
+  ADD_FAILURE() << "no port is free for UDP and TCP";
+  return {};
 }
 
 wire::NameTable table() {
@@ -54,8 +62,9 @@ wire::NameTable table() {
 // The host's resolver: answers what it is told to, over UDP and TCP.
 struct Upstream final : rt::FdHandler {
   rt::Reactor& reactor;
-  Fd udp = udp_at(SocketAddr(IpAddr::loopback(), 0));
-  SocketAddr addr{IpAddr::loopback(), port_of(udp)};
+  Both sockets = both_at(IpAddr::loopback());
+  Fd udp = std::move(sockets.udp);
+  SocketAddr addr{IpAddr::loopback(), sockets.port};
   std::unique_ptr<net::Listener> tcp;
   std::map<std::string, std::vector<IpAddr>> names;
   std::vector<std::string> asked, asked_tcp;
@@ -63,7 +72,8 @@ struct Upstream final : rt::FdHandler {
   bool lies = false;  // answers another question first
   rt::Scope scope;
 
-  explicit Upstream(rt::Reactor& r) : reactor(r), tcp(*net::Listener::bind(r, addr)), scope(r) {
+  explicit Upstream(rt::Reactor& r)
+      : reactor(r), tcp(std::move(*net::Listener::adopt(r, std::move(sockets.tcp)))), scope(r) {
     EXPECT_TRUE(r.watch(udp.get(), *this));
     scope.spawn(serve(*this));
   }
@@ -151,9 +161,9 @@ struct Fixture {
     options.table_wait = 30ms;
   }
   void start(bool with_table = true) {
-    Fd udp = udp_at(SocketAddr(IpAddr::v4(0u), 0));
-    server = SocketAddr(IpAddr::loopback(), port_of(udp));
-    auto made = PodDns::make(reactor, std::move(udp), tcp_at(server), options, registry.add_shard());
+    Both sockets = both_at(IpAddr::v4(0u));
+    server = SocketAddr(IpAddr::loopback(), sockets.port);
+    auto made = PodDns::make(reactor, std::move(sockets.udp), std::move(sockets.tcp), options, registry.add_shard());
     ASSERT_TRUE(made) << made.error().reason;
     pod = std::move(*made);
     if (with_table) pod->set_table(table());
