@@ -5,6 +5,7 @@
 #include "libs/base/log.h"
 #include "libs/base/strings.h"
 #include "libs/http/detect.h"
+#include "libs/net/socket_user.h"
 #include "libs/rt/combine.h"
 #include "libs/tls/tls_stream.h"
 #include "proxy/admin/text.h"
@@ -16,6 +17,7 @@ constexpr size_t kMaxBody = 8 * 1024;  // of a request: a log filter
 constexpr Duration kHandshakeTimeout = 5s;
 constexpr Duration kHeaderTimeout = 10s;
 constexpr Duration kIdleTimeout = 2min;  // between requests; Prometheus scrapes each 10 s or so
+constexpr std::string_view kNotLocal = "Requests are only permitted from localhost.";
 constexpr std::string_view kText = "text/plain", kJson = "application/json";
 
 rt::Task<bool> read_more(net::Stream& stream, Buffer& into) {
@@ -96,12 +98,9 @@ Admin::Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& regi
 
 Admin::~Admin() = default;
 
-bool Admin::is_local(IpAddr client) const {
-  if (options_.pod_ip) {
-    if (client == *options_.pod_ip) return true;
-    if (std::ranges::any_of(options_.cluster_networks, [&](const Cidr& n) { return n.contains(client); })) return false;
-  }
-  return client.is_loopback();
+bool Admin::is_local(const AdminClient& client) const {
+  if (!options_.pod_ip) return client.peer.ip.is_loopback();
+  return client.peer.ip == *options_.pod_ip && net::peer_is_same_user(client.local, client.peer);
 }
 
 rt::Task<void> Admin::accept_forever() {
@@ -130,6 +129,7 @@ rt::Task<void> Admin::serve(net::Accepted accepted) {
   if (seen == Seen::kGone) co_return;
 
   AdminClient client;
+  client.local = local;
   client.peer = peer;
   std::optional<tls::Identity> identity;
   std::unique_ptr<net::Stream> stream;
@@ -172,7 +172,12 @@ rt::Task<void> Admin::handle(const AdminClient& client, std::unique_ptr<httpio::
   const http::RequestHead& request = exchange->request;
   auto body = co_await read_body(*exchange);
   if (!body && body.error().code != Code::kTooLarge) co_return;
-  Reply reply = body ? answer(client, request, *body) : Reply(413, body.error().reason + "\n", kText);
+  std::string_view path = std::string_view(request.path).substr(0, request.path.find('?'));
+  std::optional<int> refused;
+  if (options_.authorize && path != "/live" && path != "/ready") refused = co_await options_.authorize(client);
+  Reply reply = refused ? Reply(*refused)
+                : body  ? answer(client, path, request, *body)
+                        : Reply(413, body.error().reason + "\n", kText);
 
   http::ResponseHead head;
   head.status = reply.status;
@@ -187,19 +192,20 @@ rt::Task<void> Admin::handle(const AdminClient& client, std::unique_ptr<httpio::
   (void)exchange->finish();
 }
 
-Admin::Reply Admin::answer(const AdminClient& client, const http::RequestHead& request, std::string_view body) {
-  if (options_.authorize)
-    if (auto refused = options_.authorize(client)) return Reply(*refused);
-  std::string_view path = request.path;
-  path = path.substr(0, path.find('?'));
+Admin::Reply Admin::answer(const AdminClient& client, std::string_view path, const http::RequestHead& request,
+                           std::string_view body) {
   if (path == "/live") return Reply(200, "live\n", kText);
   if (path == "/ready") return ready_ ? Reply(200, "ready\n", kText) : Reply(503, "not ready\n");
   if (path == "/metrics") return metrics(request);
-  if (path == "/env.json") return environment(request);
+  if (path == "/env.json") {
+    // On a shared loopback whoever is not in the mesh is anybody.
+    if (options_.pod_ip && !client.identity && !is_local(client)) return Reply(403, std::string(kNotLocal), kText);
+    return environment(request);
+  }
   bool for_locals = path == "/proxy-log-level" || path == "/shutdown";
   if (!for_locals || (path == "/proxy-log-level" && !options_.log_enabled)) return Reply(404);
   if (path == "/shutdown" && request.method_kind != http::Method::kPost) return Reply(405);
-  if (!is_local(client.peer.ip)) return Reply(403, "Requests are only permitted from localhost.", kText);
+  if (!is_local(client)) return Reply(403, std::string(kNotLocal), kText);
   return path == "/shutdown" ? shut_down() : log_level(request, body);
 }
 

@@ -1,8 +1,9 @@
 // The admin server: /live /ready /metrics /proxy-log-level /env.json /shutdown over HTTP/1 and HTTP/2, plain or over
 // the mesh's TLS, on the control thread (docs/admin.md lists paths and answers).
 //
-// "Local" clients may also change things (log level, shutdown). Local is a loopback address. In a pod, where all pods
-// of a machine share its loopback, an address of the cluster networks is local only if it is this pod's own.
+// "Local" clients may also change things (log level, shutdown). Local is a loopback address. In a rootless pod, where
+// everybody on the machine shares its loopback, only the pod's own address is local, and only if the socket at the
+// other end is held by the user that runs the proxy: what the application sends to itself goes through the proxy.
 #pragma once
 
 #include <atomic>
@@ -23,7 +24,7 @@
 namespace tulle::proxy {
 
 struct AdminClient {
-  SocketAddr peer;
+  SocketAddr local, peer;
   const tls::Identity* identity = nullptr;  // when it came over the mesh's TLS with a certificate
   bool tls = false;
 };
@@ -34,13 +35,13 @@ struct AdminOptions {
   bool shutdown_enabled = false;
   bool log_enabled = true;  // false: /proxy-log-level is 404
   std::optional<IpAddr> pod_ip;
-  std::vector<Cidr> cluster_networks;  // matter in a pod only
   Duration detect_timeout = 1s;
   size_t max_connections = 256;
   // Brings values up to date that are only read for a scrape. May be empty.
   std::function<void()> before_metrics;
   // The inbound policy for this port: nothing, or the status to refuse with (403, 404, 500). May be empty: all may.
-  std::function<std::optional<int>(const AdminClient&)> authorize;
+  // Not asked for /live and /ready, which reveal nothing and are for whoever starts the proxy.
+  std::function<rt::Task<std::optional<int>>(const AdminClient&)> authorize;
   // Starts the shutdown; false when it cannot. May be empty.
   std::function<bool()> on_shutdown;
 };
@@ -56,7 +57,7 @@ class Admin {
   // With it mesh TLS is taken; before the first one a ClientHello closes the connection.
   void set_context(std::shared_ptr<const tls::Context> context) { context_ = std::move(context); }
   SocketAddr local() const { return listener_->local(); }
-  bool is_local(IpAddr client) const;
+  bool is_local(const AdminClient& client) const;
 
  private:
   Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry,
@@ -65,7 +66,8 @@ class Admin {
   rt::Task<void> accept_forever();
   rt::Task<void> serve(net::Accepted accepted);
   rt::Task<void> handle(const AdminClient& client, std::unique_ptr<httpio::ServerExchange> exchange);
-  Reply answer(const AdminClient& client, const http::RequestHead& request, std::string_view body);
+  Reply answer(const AdminClient& client, std::string_view path, const http::RequestHead& request,
+               std::string_view body);
   Reply metrics(const http::RequestHead& request);
   Reply log_level(const http::RequestHead& request, std::string_view body);
   Reply environment(const http::RequestHead& request) const;

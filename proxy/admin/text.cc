@@ -32,13 +32,26 @@ std::string json_string(std::string_view s) {
   return out;
 }
 
+namespace {
+constexpr std::string_view kHidden = "(hidden)";
+// Settings of the proxy, none of which holds a secret, and what says where it runs. Others may be anything: what
+// started the proxy may have handed its own environment on.
+bool is_public(std::string_view name) {
+  for (std::string_view prefix : {"LINKERD2_PROXY_", "TULLE_PROXY_", "OTEL_RESOURCE_"})
+    if (name.starts_with(prefix)) return true;
+  for (std::string_view known : {"HOME", "HOSTNAME", "LANG", "PATH", "PWD", "TZ", "USER"})
+    if (name == known) return true;
+  return false;
+}
+}  // namespace
+
 std::optional<std::string> environment_json(const std::vector<std::pair<std::string, std::string>>& environment,
                                             std::string_view query) {
   if (query.contains('=')) return std::nullopt;
   std::string out = "{";
   auto add = [&](std::string_view name, const std::string* value) {
     if (out.size() > 1) out.push_back(',');
-    append(out, json_string(name), ":", value ? json_string(*value) : "null");
+    append(out, json_string(name), ":", !value ? "null" : json_string(is_public(name) ? *value : kHidden));
   };
   if (query.empty()) {
     for (auto& [name, value] : environment) add(name, &value);

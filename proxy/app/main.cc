@@ -111,8 +111,27 @@ AdminOptions admin_options(const Config& config) {
   o.shutdown_enabled = config.shutdown_endpoint;
   o.log_enabled = config.log_filter != "off";
   if (config.pod) o.pod_ip = config.pod->ip;
-  o.cluster_networks = config.cluster_networks;
   return o;
+}
+
+// May a client ask the admin server? The port has a policy like any other, and like any declared port it is closed to
+// all but the workload itself until the control plane has said who may.
+rt::Task<std::optional<int>> authorize_admin(rt::Reactor& control, const Config& config, PortHub& ports,
+                                             AdminClient from) {
+  uint16_t port = config.admin_listen.port;
+  bool known = co_await ports.ready(port, control.now() + config.no_discovery_timeout);
+  auto info = ports.value(port);
+  ServerPolicyPtr policy = info ? info->policy : nullptr;
+  if (!policy) {
+    auto name = known ? policy_name(config.default_policy) : policy_name(DefaultPolicy::kDeny);
+    auto server = default_server(name, config.cluster_networks, config.inbound.detect_timeout, false);
+    policy = compile_server(*server, config.pod ? std::optional(config.pod->ip) : std::nullopt);
+  }
+  Client client;
+  client.ip = from.peer.ip;
+  client.tls = from.tls ? Client::Tls::kMesh : Client::Tls::kNone;
+  if (from.identity) client.identity = from.identity->name();
+  co_return authorize({}, policy->authorizations, client) ? std::nullopt : std::optional(403);
 }
 
 std::string file_text(const std::string& path) {
@@ -174,17 +193,7 @@ int run(const Config& config) {
   std::function<void()> stop;
   auto options = admin_options(config);
   options.before_metrics = [&] { process.refresh(std::chrono::system_clock::now()); };
-  // The admin port has a policy like any other; until the control plane has said something, all may ask.
-  options.authorize = [&](const AdminClient& c) -> std::optional<int> {
-    auto info = ports.value(config.admin_listen.port);
-    if (!info || !info->policy) return std::nullopt;
-    Client client;
-    client.ip = c.peer.ip;
-    client.tls = c.tls ? Client::Tls::kMesh : Client::Tls::kNone;
-    if (c.identity) client.identity = c.identity->name();
-    if (authorize({}, info->policy->authorizations, client)) return std::nullopt;
-    return 403;
-  };
+  options.authorize = [&](const AdminClient& c) { return authorize_admin(control, config, ports, c); };
   options.on_shutdown = [&] {
     stop();
     return true;

@@ -123,7 +123,7 @@ class WatchHub {
   // Follows one key for as long as it is not destroyed, publishing what it learns.
   using Source = std::function<rt::Task<void>(Key, Publish)>;
 
-  WatchHub(rt::Reactor& control, Source source) : reactor_(control), source_(std::move(source)) {}
+  WatchHub(rt::Reactor& control, Source source) : reactor_(control), source_(std::move(source)), published_(control) {}
 
   // Any thread.
   void subscribe(WatchCache<Key, T>& cache, Key key) {
@@ -136,6 +136,12 @@ class WatchHub {
   std::shared_ptr<const T> value(const Key& key) const {
     auto it = watched_.find(key);
     return it == watched_.end() ? nullptr : it->second->value;
+  }
+  // Control thread. Waits for it; false when `deadline` came first.
+  rt::Task<bool> ready(Key key, TimePoint deadline) {
+    while (!value(key))
+      if (!co_await published_.wait_until(deadline)) co_return value(key) != nullptr;
+    co_return true;
   }
   size_t size() const { return watched_.size(); }
 
@@ -165,6 +171,7 @@ class WatchHub {
     auto it = watched_.find(key);
     if (it == watched_.end()) return;
     it->second->value = value;
+    published_.notify();
     for (auto* cache : it->second->caches) send(*cache, key, value);
   }
   void send(WatchCache<Key, T>& cache, const Key& key, std::shared_ptr<const T> value) {
@@ -173,6 +180,7 @@ class WatchHub {
 
   rt::Reactor& reactor_;
   Source source_;
+  rt::Signal published_;
   absl::flat_hash_map<Key, std::unique_ptr<Watched>> watched_;
 };
 

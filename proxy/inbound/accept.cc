@@ -1,6 +1,7 @@
 // An inbound connection, from accept to the script for what it speaks.
 #include "libs/base/log.h"
 #include "libs/http/detect.h"
+#include "libs/net/socket_user.h"
 #include "libs/rt/combine.h"
 #include "libs/tls/tls_stream.h"
 #include "libs/wire/transport.h"
@@ -170,6 +171,7 @@ rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStre
       if (peer.target.port == 0) co_return;
       initial.consume((*parsed)->size);
       PortWatch watch = w.ports.get(peer.target.port);
+      co_await in.await_policy(watch, peer.target.port);
       using Session = wire::TransportHeader::Session;
       if (header.session == Session::kOpaque)
         co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
@@ -201,10 +203,19 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
   peer.addr = accepted.peer;
   peer.target = SocketAddr(local.ip, port.value_or(local.port));
 
+  // From the pod's own address comes what the workload sends to itself, through this process, and it counts as
+  // localhost; but any user of the machine can bind that address.
+  if (w.config.pod && peer.addr.ip == w.config.pod->ip && !net::peer_is_same_user(local, peer.addr)) {
+    log_warn("connection from the pod's own address by another user: closed", {{"port", peer.target.port}});
+    in.tcp_error(peer.target, "address not its own")->add();
+    co_return;
+  }
+
   auto plain = std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
   Buffer initial;
   if (port) {
     PortWatch watch = w.ports.get(*port);
+    co_await in.await_policy(watch, *port);
     if (in.policy(watch, *port)->kind == ServerPolicy::Kind::kOpaque && !w.config.pod)
       co_return co_await serve_tcp(in, std::move(peer), watch, std::move(plain), std::move(initial));
   }

@@ -213,7 +213,7 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   if (!place) co_return answer_error(s, *client, ProxyError(Reason::kLoadShed, "too many requests in flight"));
 
   ServerPolicyPtr policy = s.inbound.policy(s.watch, s.peer.target.port);
-  if (!policy->invalid.empty()) co_return answer_error(s, *client, ProxyError(Reason::kInvalidPolicy, policy->invalid));
+  if (!policy->invalid.empty()) co_return answer_error(s, *client, ProxyError(policy->invalid_reason, policy->invalid));
   auto match = policy->table.only();
   if (!match) match = policy->table.match(RequestView(request));
   if (!match) {

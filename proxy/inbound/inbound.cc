@@ -1,11 +1,23 @@
 #include "proxy/inbound/inbound.h"
 
+#include <algorithm>
+
+#include "libs/base/log.h"
 #include "libs/observe/families.h"
 
 namespace tulle::proxy::inbound {
+namespace {
+constexpr observe::Family kNoPolicy =
+    observe::om_counter("tulle_no_inbound_policy_total",
+                        "Connections to ports about which the control plane said nothing in time, by what was done");
+}
 
 Inbound::Inbound(Worker& w)
-    : worker(w), serve_options(proxy::serve_options(w.config, w.config.inbound, w.inbound_drain)) {
+    : worker(w),
+      serve_options(proxy::serve_options(w.config, w.config.inbound, w.inbound_drain)),
+      unanswered_(unanswered_server()),
+      no_policy_defaulted_(w.metrics.counter(kNoPolicy, observe::Labels().add("action", "default"))),
+      no_policy_refused_(w.metrics.counter(kNoPolicy, observe::Labels().add("action", "refused"))) {
   const Config& c = w.config;
   auto make = [&](bool opaque) {
     auto server = default_server(policy_name(c.default_policy), c.cluster_networks, c.inbound.detect_timeout, opaque);
@@ -22,8 +34,25 @@ Inbound::Inbound(Worker& w)
 }
 
 ServerPolicyPtr Inbound::policy(const PortWatch& watch, uint16_t port) const {
-  if (watch.value() && watch.value()->policy) return watch.value()->policy;
+  const auto& info = watch.value();
+  if (info && info->policy) return info->policy;
+  if (!info && declared(port)) return unanswered_;
   return worker.config.opaque_ports.contains(port) ? default_opaque_ : default_policy_;
+}
+
+bool Inbound::declared(uint16_t port) const {
+  const Config& c = worker.config;
+  return c.inbound_ports.contains(port) ||
+         (c.pod && std::ranges::any_of(c.pod->ports, [&](const PodPort& p) { return p.app == port; }));
+}
+
+rt::Task<void> Inbound::await_policy(const PortWatch& watch, uint16_t port) {
+  if (co_await watch.ready(worker.reactor.now() + worker.config.no_discovery_timeout)) co_return;
+  bool refuse = declared(port);
+  log_warn(
+      refuse ? "no policy of a declared port in time: refused" : "no policy of a port in time: the default applies",
+      {{"port", port}});
+  (refuse ? no_policy_refused_ : no_policy_defaulted_)->add();
 }
 
 std::optional<uint16_t> Inbound::app_port(uint16_t served) const {

@@ -55,8 +55,13 @@ struct Inbound {
   Worker& worker;
   httpio::ServeOptions serve_options;
 
-  // The policy of a port: the control plane's, or the default until it has said something. Never null.
+  // The policy of a port: the control plane's, or the default where it has none. While it has said nothing: the default
+  // for a port that nobody declared, as Linkerd has it; for a declared one a policy that allows nothing, since a Server
+  // may guard it. Never null.
   ServerPolicyPtr policy(const PortWatch& watch, uint16_t port) const;
+  // Waits for the first word about a port, at most the no-discovery time; to be called before policy() for a
+  // connection.
+  rt::Task<void> await_policy(const PortWatch& watch, uint16_t port);
   // Where a connection on one of our listeners was meant to go: the application's port; nothing: the direct port.
   std::optional<uint16_t> app_port(uint16_t served) const;
   // Connections to the application on one of its ports.
@@ -66,7 +71,9 @@ struct Inbound {
   observe::CounterRef tcp_error(const SocketAddr& target, std::string_view reason);
 
  private:
-  ServerPolicyPtr default_policy_, default_opaque_;
+  bool declared(uint16_t port) const;
+  ServerPolicyPtr default_policy_, default_opaque_, unanswered_;
+  observe::CounterRef no_policy_defaulted_, no_policy_refused_;
   std::vector<PortWatch> eager_;
   struct App {
     std::unique_ptr<httpio::Client> http1, http2;

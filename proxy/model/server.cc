@@ -47,6 +47,14 @@ ServerPolicyPtr invalid_server(std::string why) {
   return out;
 }
 
+ServerPolicyPtr unanswered_server() {
+  auto out = std::make_shared<ServerPolicy>();
+  out->server = wire::Metadata::default_named("no-discovery");
+  out->invalid = "the control plane has not said who may use this port";
+  out->invalid_reason = Reason::kNoDiscovery;
+  return out;
+}
+
 std::optional<wire::Server> default_server(std::string_view name, const std::vector<Cidr>& cluster_networks,
                                            Duration detect_timeout, bool opaque) {
   wire::Server s;

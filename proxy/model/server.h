@@ -7,6 +7,7 @@
 
 #include "libs/wire/inbound.h"
 #include "proxy/model/authorize.h"
+#include "proxy/model/errors.h"
 #include "proxy/model/route.h"
 
 namespace tulle::proxy {
@@ -31,7 +32,8 @@ struct ServerPolicy {
   std::vector<InboundRoute> routes;  // as RuleMatch counts them; never empty for kinds with requests
   std::optional<wire::RateLimit> rate_limit;
   bool audit = false;   // default policy `audit`: allow, log and count what other policies would have denied
-  std::string invalid;  // set: HTTP is answered with kInvalidPolicy, others are refused
+  std::string invalid;  // set: HTTP is answered with `invalid_reason`, others are refused
+  Reason invalid_reason = Reason::kInvalidPolicy;
 };
 using ServerPolicyPtr = std::shared_ptr<const ServerPolicy>;
 
@@ -39,6 +41,8 @@ using ServerPolicyPtr = std::shared_ptr<const ServerPolicy>;
 // `pod_ip`: of a rootless pod, see localhost_authz.
 ServerPolicyPtr compile_server(const wire::Server& server, std::optional<IpAddr> pod_ip = std::nullopt);
 ServerPolicyPtr invalid_server(std::string why);
+// For a port about which the control plane has said nothing in time: allows nothing, with kNoDiscovery.
+ServerPolicyPtr unanswered_server();
 
 // Linkerd's default policies (LINKERD2_PROXY_INBOUND_DEFAULT_POLICY): deny, audit, {all,cluster}-{unauthenticated,
 // authenticated,tls-unauthenticated (mesh TLS, any client)}. Nothing: not one of these. `detect_timeout` is for the

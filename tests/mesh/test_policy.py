@@ -1,0 +1,123 @@
+"""Who may talk to a workload, while the control plane is slow to say so, and who may ask or command its proxy."""
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from support.between import Between
+from support.mesh import PYTHON, SUPPORT
+
+GUARDED = """
+    apiVersion: policy.linkerd.io/v1beta3
+    kind: Server
+    metadata: {name: guarded, namespace: default}
+    spec:
+      podSelector: {matchLabels: {app: guarded}}
+      port: http1
+      proxyProtocol: HTTP/1
+      accessPolicy: deny
+"""
+
+
+def status(address, port, seconds=15):
+    """The status line that a plain client of the host gets, and how long it took."""
+    start = time.monotonic()
+    with socket.create_connection((address, port), seconds) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nx-id: plain\r\nConnection: close\r\n\r\n")
+        try:
+            line = connection.recv(65536).split(b"\r\n")[0].decode()
+        except OSError as e:
+            line = str(e)
+    return line, time.monotonic() - start
+
+
+def get(address, path, method="GET", data=None):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"http://{address}:4191{path}", data, method=method), timeout=15) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def test_nobody_gets_in_before_the_policy_is_known(mesh):
+    """The mesh's default lets all in, a Server lets nobody in, and the control plane is slow to say so."""
+    mesh.manifest("policy.yaml", GUARDED)
+    mesh.up("--default-inbound-policy", "all-unauthenticated")
+    with Between(mesh) as between:
+        between.held = lambda method, request: method.endswith("/WatchPort")
+        env = {**between.env, "TULLE_PROXY_NO_DISCOVERY_TIMEOUT": "1s"}
+        command = [PYTHON, SUPPORT / "origin.py", "--http1", "8080", "--name", "guarded",
+                   "--log", mesh.folder / "origin.ids"]
+        mesh.run("guarded", command, "--label", "app=guarded", "--port", "http1=8080", env=env)
+        mesh.ready("guarded")
+        address = mesh.address("guarded")
+        line, took = status(address, 8080)
+        assert line.startswith("HTTP/1.1 504 ") and 0.9 < took < 5, (line, took)
+        assert get(address, "/ready")[0] == 200 and get(address, "/live")[0] == 200, "probes are for whoever starts the pod"
+        assert get(address, "/metrics")[0] == 403
+        between.open.set()
+        mesh.wait("the policy arrives", lambda: status(address, 8080)[0].startswith("HTTP/1.1 403 "), 10)
+        code, text = get(address, "/metrics")
+        assert code == 200 and 'tulle_no_inbound_policy_total{action="refused"} 1' in text, text
+        assert not (mesh.folder / "origin.ids").exists() or "plain" not in (mesh.folder / "origin.ids").read_text()
+
+
+def test_a_connection_waits_for_a_policy_that_is_on_its_way(mesh):
+    mesh.up("--default-inbound-policy", "all-unauthenticated")
+    with Between(mesh) as between:
+        between.held = lambda method, request: method.endswith("/WatchPort")
+        command = [PYTHON, SUPPORT / "origin.py", "--http1", "8080", "--log", mesh.folder / "origin.ids"]
+        mesh.run("slow", command, "--port", "http1=8080", env={**between.env, "TULLE_PROXY_NO_DISCOVERY_TIMEOUT": "20s"})
+        mesh.ready("slow")
+        with socket.create_connection((mesh.address("slow"), 8080), 15) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            connection.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            between.open.set()
+            connection.settimeout(15)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def from_own_address(address, uid=None):
+    """The status line of GET /proxy-log-level from a program of the host that has bound the pod's own address."""
+    code = ("import socket; s = socket.socket(); s.bind(('{0}', 0)); s.connect(('{0}', 4191)); "
+            "s.sendall(b'GET /proxy-log-level HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'); "
+            "print(s.recv(100).split(b'\\r\\n')[0].decode())").format(address)
+    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, timeout=20, user=uid, cwd="/")
+    return done.stdout + done.stderr
+
+
+def test_the_host_does_not_command_a_pod(mesh):
+    """All pods and all users share the machine's loopback. The pod itself may, through its own proxy."""
+    mesh.up()
+    script = ("import os, time, urllib.request\n"
+              f"while not os.path.exists('{mesh.folder}/address'): time.sleep(0.05)\n"
+              f"address = open('{mesh.folder}/address').read()\n"
+              "for path in ('env.json', 'proxy-log-level'):\n"
+              " print(path, urllib.request.urlopen(f'http://{address}:4191/{path}', timeout=10).status, flush=True)\n"
+              "time.sleep(60)")
+    pod = mesh.run("pod", [PYTHON, "-c", script], env={"LINKERD2_PROXY_SHUTDOWN_ENDPOINT_ENABLED": "true"})
+    mesh.wait("the pod is known", lambda: mesh.pod("pod"), 10)
+    address = mesh.address("pod")
+    mesh.wait("the proxy is ready", lambda: ready(address), 10)
+    assert get(address, "/metrics")[0] == 200
+    assert get(address, "/shutdown", "POST")[0] == 403
+    assert get(address, "/proxy-log-level", "PUT", b"off")[0] == 403
+    assert get(address, "/env.json")[0] == 403
+    assert " 200 " in from_own_address(address), "the user that runs the mesh"
+    if os.getuid() == 0:
+        assert " 403 " in from_own_address(address, 65534), "another user, who can bind the address all the same"
+    (mesh.folder / "new").write_text(address)
+    (mesh.folder / "new").rename(mesh.folder / "address")
+    mesh.wait("the pod has asked", lambda: "env.json 200" in pod.log() and "proxy-log-level 200" in pod.log(), 20)
+
+
+def ready(address):
+    try:
+        return get(address, "/ready")[0] == 200
+    except OSError:
+        return False
