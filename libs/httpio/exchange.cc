@@ -21,6 +21,12 @@ rt::Task<Result<>> Exchange::room() {
   co_return Result<>{};
 }
 
+rt::Task<Result<>> Exchange::sent() {
+  while (!error_ && flushing()) co_await changed_.wait();
+  if (error_) co_return tulle::fail(*error_);
+  co_return Result<>{};
+}
+
 void Exchange::push(Bytes data) {
   bytes_in_ += data.size();
   in_.append(data);
@@ -58,7 +64,11 @@ rt::Task<Result<>> relay(Exchange& from, Exchange& to) {
   for (;;) {
     auto bytes = co_await from.read();
     if (!bytes) co_return fail(std::move(bytes).error());
-    if (bytes->empty()) co_return to.finish(from.trailers());
+    if (bytes->empty()) {
+      TULLE_CO_TRY_VOID(to.finish(from.trailers()));
+      if (to.tunnel()) co_return co_await to.sent();
+      co_return Result<>{};
+    }
     to.write(std::move(*bytes));
     auto room = co_await to.room();
     if (!room) co_return fail(std::move(room).error());

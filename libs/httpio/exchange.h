@@ -44,7 +44,9 @@ class Exchange {
   virtual void write(Buffer&& bytes) = 0;
   // Waits until more may be written. Error: nobody will read it.
   rt::Task<Result<>> room();
-  // Ends it. Error: the trailers cannot be sent.
+  // Waits until the exchange may be destroyed without loss of what was written. Error as above.
+  rt::Task<Result<>> sent();
+  // Ends it. Error: the trailers cannot be sent. Of a tunnel: this direction only; the other one goes on.
   virtual Result<> finish(const http::Headers* trailers = nullptr) = 0;
   // Breaks off both directions.
   virtual void reset(http::H2Code code) = 0;
@@ -72,6 +74,8 @@ class Exchange {
   virtual void consumed(size_t n) = 0;
   // Bytes written and not yet sent.
   virtual size_t unsent() const = 0;
+  // Some of them would be lost if the exchange were destroyed now: its connection goes with it.
+  virtual bool flushing() const { return false; }
   void count_out(size_t n) { bytes_out_ += n; }
 
  private:
@@ -121,7 +125,8 @@ class ClientExchange : public Exchange {
   std::vector<http::ResponseHead> heads_;  // not yet taken; bounded by the codecs' limit on 1xx
 };
 
-// Copies the body and trailers of one message into another, until its end. Error: either side broke off.
+// Copies the body and trailers of one message into another, until its end; of a tunnel, until all has been sent, so
+// that the exchange may be destroyed after both directions without loss. Error: either side broke off.
 rt::Task<Result<>> relay(Exchange& from, Exchange& to);
 
 // Handles one request. Started once its head is complete; cancelled when the client goes away.

@@ -18,11 +18,14 @@ class H1ClientExchange final : public ClientExchange {
   H1ClientExchange(H1Client& conn, Framing framing, uint64_t length)
       : ClientExchange(conn.stream_->reactor()), conn_(&conn), framing_(framing), left_(length) {}
   ~H1ClientExchange() override {
-    if (conn_) reset(http::H2Code::kCancel);
+    if (!conn_) return;
+    // A tunnel whose direction from here has ended and left is complete as far as anybody waits for it.
+    if (finished_ && !flushing()) conn_->die(Error(Code::kClosed, "the tunnel has ended"));
+    else reset(http::H2Code::kCancel);
   }
 
   void write(Buffer&& bytes) override {
-    if (!conn_ || bytes.empty()) return;
+    if (!conn_ || bytes.empty() || finished_) return;
     Buffer& out = conn_->stream_->out();
     size_t n = bytes.size();
     if (framing_ == Framing::kLength) {
@@ -48,6 +51,7 @@ class H1ClientExchange final : public ClientExchange {
   Result<> finish(const http::Headers* trailers) override {
     if (!conn_) return {};
     if (tunnel()) {
+      finished_ = true;
       conn_->stream_->shutdown_write();
       return {};
     }
@@ -75,12 +79,14 @@ class H1ClientExchange final : public ClientExchange {
     if (conn_) conn_->stream_->changed().notify();
   }
   size_t unsent() const override { return conn_ ? conn_->stream_->pending() : 0; }
+  bool flushing() const override { return tunnel() && unsent() > 0; }
 
  private:
   friend class H1Client;
   H1Client* conn_;  // null once the exchange is complete or the connection is gone
   Framing framing_;
   uint64_t left_;
+  bool finished_ = false;  // tunnel: nothing more goes out
 };
 
 // ---- The connection
@@ -140,6 +146,7 @@ rt::Task<void> H1Client::read_loop() {
         Event e = parser_.finish_eof();
         reusable_ = false;
         if (e == Event::kEnd) on_end();
+        if (current_ && current_->tunnel()) co_return co_await end_of_tunnel();
         co_return die(
             e == Event::kError
                 ? Error(Code::kReset,
@@ -155,6 +162,16 @@ rt::Task<void> H1Client::read_loop() {
       if (small && current_ && !response_ended_ && parser_.in_message()) stream_->acknowledge_now();
     }
   }
+}
+
+// The peer sends nothing more. What goes to it goes on, until the exchange is destroyed or sending fails.
+rt::Task<void> H1Client::end_of_tunnel() {
+  while (current_ && !stream_->write_error() && !stream_->broken()) co_await stream_->changed().wait();
+  if (!current_) co_return;
+  stream_->abort();
+  die(stream_->write_error()
+          ? *stream_->write_error()
+          : Error(Code::kReset, "the peer reset the connection", Side::kPeer, Retry::kIdempotentOnly));
 }
 
 bool H1Client::feed(Bytes& in) {
@@ -211,7 +228,7 @@ void H1Client::die(Error e) {
   stream_->set_follower(nullptr);
   if (auto* x = std::exchange(current_, nullptr)) {
     x->conn_ = nullptr;
-    if (!response_ended_) x->fail(std::move(e));
+    if (!response_ended_ || x->tunnel()) x->fail(std::move(e));
     else x->changed().notify();
   }
   if (on_change_) stream_->reactor().schedule(*on_change_);

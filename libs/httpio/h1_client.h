@@ -29,6 +29,7 @@ class H1Client final {
  private:
   friend class H1ClientExchange;
   rt::Task<void> read_loop();
+  rt::Task<void> end_of_tunnel();
   // False: the connection is over.
   bool feed(Bytes& in);
   void on_end();

@@ -19,7 +19,7 @@ class H1ServerExchange final : public ServerExchange {
   ~H1ServerExchange() override {
     if (!conn_) return;
     if (!responded_) conn_->reject(500, "no response");
-    else conn_->aborted_ = true;
+    else if (!finished_) conn_->aborted_ = true;
     conn_->release(false);
   }
 
@@ -53,7 +53,8 @@ class H1ServerExchange final : public ServerExchange {
 
   H1Server* conn_;  // null once it is done or the connection is gone
   Framing framing_ = Framing::kNone;
-  uint64_t left_ = 0;  // kLength: bytes still to be written
+  uint64_t left_ = 0;      // kLength: bytes still to be written
+  bool finished_ = false;  // tunnel: nothing more goes out
 };
 
 BodyFraming H1ServerExchange::choose_framing(const http::ResponseHead& head, bool end) {
@@ -100,7 +101,7 @@ Result<> H1ServerExchange::respond(http::ResponseHead& head, bool end) {
 }
 
 void H1ServerExchange::write(Buffer&& bytes) {
-  if (!conn_ || bytes.empty()) return;
+  if (!conn_ || bytes.empty() || finished_) return;
   Buffer& out = conn_->stream_->out();
   size_t n = bytes.size();
   switch (framing_) {
@@ -137,13 +138,12 @@ Result<> H1ServerExchange::finish(const http::Headers* trailers) {
     conn_->stream_->flush_later();
   }
   if (framing_ == Framing::kTunnel) {
+    // The other direction may still go on, or wait on its way to the other end: the handler knows when all is done.
+    finished_ = true;
     conn_->stream_->shutdown_write();
-    if (!ended()) {  // the other direction goes on
-      framing_ = Framing::kNone;
-      return {};
-    }
+    return {};
   }
-  done(conn_->keep_alive_ && conn_->request_ended_ && framing_ != Framing::kTunnel);
+  done(conn_->keep_alive_ && conn_->request_ended_);
   return {};
 }
 
@@ -156,6 +156,7 @@ H1Server::H1Server(std::unique_ptr<net::Stream> stream, Buffer initial, const Se
       handler_(handler),
       parser_(http::Role::kRequest, options.limits),
       backlog_(std::move(initial)),
+      handled_(*this),
       read_deadline_(*this) {
   if (!options_.drain) return;
   options_.drain->add(*this);
@@ -184,8 +185,7 @@ rt::Task<void> H1Server::run() {
         continue;
       }
       if (bytes->empty()) {
-        if (!on_eof()) co_return;
-        if (!co_await settle()) break;
+        if (!on_eof() || !co_await settle()) break;
         continue;
       }
       in = *bytes;
@@ -236,7 +236,7 @@ void H1Server::start_exchange() {
   keep_alive_ = parser_.keep_alive() && !closing_;
   exchange->request = std::move(parser_.request());
   handling_.reset();
-  handling_.emplace(stream_->reactor(), handler_(std::move(exchange)));
+  handling_.emplace(stream_->reactor(), handler_(std::move(exchange)), &handled_);
 }
 
 bool H1Server::must_wait() {
@@ -249,9 +249,9 @@ bool H1Server::must_wait() {
 // Waits until the connection may go on reading; false: it ends.
 rt::Task<bool> H1Server::settle() {
   while (must_wait()) {
-    // A client that closes its side has gone away, but for a tunnel, where directions end one by one.
-    if (stream_->hung_up() && !current_->tunnel()) {
-      cancel(Error(Code::kReset, "the client closed the connection", Side::kClient));
+    // A client that has only ended its side may be reading on: it gets its answer (docs/life-of-a-request.md).
+    if (stream_->broken()) {
+      cancel(Error(Code::kReset, "the client reset the connection", Side::kClient));
       co_return false;
     }
     if (stream_->write_error()) {
@@ -266,17 +266,18 @@ rt::Task<bool> H1Server::settle() {
   co_return true;
 }
 
-// The client has closed its side; false: nothing is left to do.
+// The client has ended its side; false: nothing is left to do.
 bool H1Server::on_eof() {
   if (!current_) return false;
   closing_ = true;
-  if (!current_->tunnel()) {
-    cancel(Error(Code::kReset, "the client closed the connection", Side::kClient));
-    return false;
+  if (current_->tunnel()) {
+    request_ended_ = true;
+    current_->end(nullptr);
+    return true;
   }
-  request_ended_ = true;
-  current_->end(nullptr);
-  return true;
+  if (request_ended_) return true;
+  cancel(Error(Code::kReset, "the client closed the connection inside its request", Side::kClient));
+  return false;
 }
 
 void H1Server::set_read_deadline() {

@@ -42,6 +42,15 @@ class H1Server final : private Drain::Member {
     void on_timer() override { server.stream_->interrupt_read(); }
   };
 
+  // The exchange is a parameter of the handler, which lives until the handler's frame is gone.
+  struct Handled final : rt::Runnable {
+    H1Server& server;
+    explicit Handled(H1Server& s) : server(s) {}
+    void run() override {
+      if (server.handling_ && server.handling_->done()) server.handling_.reset();
+    }
+  };
+
   std::unique_ptr<net::Stream> stream_;
   const ServeOptions& options_;
   const Handler& handler_;
@@ -49,6 +58,7 @@ class H1Server final : private Drain::Member {
   Buffer backlog_;                       // read, not yet parsed: pipelined, or held up
   H1ServerExchange* current_ = nullptr;  // from the head of the request to the end of the response
   std::optional<rt::Running> handling_;
+  Handled handled_;
   ReadDeadline read_deadline_;
   TimePoint head_started_ = kNever;
   bool request_ended_ = true;  // of current_

@@ -250,7 +250,8 @@ void H2Server::on_drain() {
 
 class H2ClientExchange final : public ClientExchange, public ListNode {
  public:
-  explicit H2ClientExchange(H2Client& conn) : ClientExchange(conn.stream().reactor()), conn_(&conn) {}
+  H2ClientExchange(H2Client& conn, bool connect)
+      : ClientExchange(conn.stream().reactor()), conn_(&conn), connect_(connect) {}
   ~H2ClientExchange() override {
     if (!conn_) return;
     conn_->session().set_context(id_, nullptr);
@@ -289,6 +290,7 @@ class H2ClientExchange final : public ClientExchange, public ListNode {
  private:
   friend class H2Client;
   H2Client* conn_;  // null once the connection or the stream is gone
+  bool connect_;
   int32_t id_ = 0;
   bool sent_end_ = false;
 };
@@ -307,7 +309,7 @@ H2Client::~H2Client() {
 }
 
 Result<std::unique_ptr<ClientExchange>> H2Client::start(const http::RequestHead& head, bool end) {
-  auto exchange = std::make_unique<H2ClientExchange>(*this);
+  auto exchange = std::make_unique<H2ClientExchange>(*this, head.method_kind == http::Method::kConnect);
   auto id = session_.submit_request(head, end, exchange.get());
   if (!id) {
     exchange->conn_ = nullptr;
@@ -339,6 +341,7 @@ rt::Task<void> H2Client::run() {
 void H2Client::on_response(int32_t id, http::ResponseHead&& head, bool end) {
   auto* x = find(id);
   if (!x) return;
+  if (x->connect_ && head.status / 100 == 2) x->become_tunnel();
   x->push_head(std::move(head));
   if (end) x->end(nullptr);
 }
@@ -359,8 +362,8 @@ void H2Client::on_end(int32_t id, http::Headers* trailers) {
 void H2Client::on_reset(int32_t id, H2Code code, bool by_peer) {
   auto* x = find(id);
   if (!x) return;
-  // RFC 9113 §8.1: NO_ERROR after a complete response only tells us to stop sending.
-  if (code == H2Code::kNoError && x->ended()) return;
+  // RFC 9113 §8.1: NO_ERROR after a complete response only tells us to stop sending; in a tunnel that is a loss.
+  if (code == H2Code::kNoError && x->ended() && !x->tunnel()) return;
   x->fail(reset_error(code, by_peer, Side::kPeer), code);
 }
 

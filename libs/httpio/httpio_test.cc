@@ -10,7 +10,8 @@
 namespace tulle::httpio {
 namespace {
 
-// Answers with the method, path and body; "/slow" never answers; "/big" answers with 8 MiB; "/early" answers at once.
+// Answers with the method, path and body; "/slow" never answers; "/big" answers with 8 MiB; "/early" answers at once;
+// "/later" after 20 ms.
 rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<ServerExchange> x) {
   struct Guard {
     int* n;
@@ -20,15 +21,7 @@ rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<Server
   } guard{&cancelled};
   http::ResponseHead head;
   if (x->request.path == "/slow") co_await rt::sleep_for(reactor, 1h);
-  if (x->request.path == "/upgrade") {
-    head.status = 101;
-    head.headers.add("connection", "upgrade");
-    head.headers.add("upgrade", "echo");
-    EXPECT_TRUE(x->respond(head, false));
-    (void)co_await relay(*x, *x);
-    guard.n = nullptr;
-    co_return;
-  }
+  if (x->request.path == "/later") co_await rt::sleep_for(reactor, 20ms);
   if (x->request.path == "/early") {
     EXPECT_TRUE(x->respond(head, true));
     guard.n = nullptr;
@@ -203,16 +196,60 @@ rt::Task<void> drains(Fixture& f) {
 }
 TEST_P(Fixture, DrainEndsIdleConnections) { run(drains(*this)); }
 
+rt::Task<std::string> all_of(net::Stream& s) {
+  std::string got;
+  for (;;) {
+    auto bytes = co_await s.read();
+    if (!bytes) co_return cat(got, " error: ", bytes.error().reason);
+    if (bytes->empty()) co_return got;
+    got.append(*bytes);
+  }
+}
+
+// RFC 9112 §9.6: a client may end its direction when it has asked for everything.
+rt::Task<void> half_closed(Fixture& f) {
+  if (f.GetParam() == Protocol::kHttp2) co_return;
+  auto stream = co_await f.dial();
+  (*stream)->write("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /later HTTP/1.1\r\nhost: a\r\n\r\n");
+  (*stream)->shutdown_write();
+  std::string got = co_await all_of(**stream);
+  EXPECT_NE(got.find("\r\n\r\nGET /1 "), got.npos) << got;
+  EXPECT_TRUE(got.ends_with("\r\n\r\nGET /later ")) << got;
+  EXPECT_EQ(f.cancelled, 0);
+
+  auto slow_reader = co_await f.dial();
+  (*slow_reader)->write("GET /big HTTP/1.1\r\nhost: a\r\n\r\n");
+  (*slow_reader)->shutdown_write();
+  co_await rt::sleep_for(f.reactor, 50ms);
+  got = co_await all_of(**slow_reader);
+  EXPECT_GT(got.size(), 8u * 1024 * 1024);
+  EXPECT_TRUE(got.ends_with("\r\n0\r\n\r\n"));
+  EXPECT_EQ(f.cancelled, 0);
+}
+TEST_P(Fixture, AClientThatHalfClosesGetsItsAnswer) { run(half_closed(*this)); }
+
+rt::Task<void> half_closed_and_gone(Fixture& f) {
+  if (f.GetParam() == Protocol::kHttp2) co_return;
+  auto stream = co_await f.dial();
+  (*stream)->write("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
+  (*stream)->shutdown_write();
+  co_await rt::sleep_for(f.reactor, 20ms);
+  EXPECT_EQ(f.cancelled, 0);
+  (*stream)->abort();
+  stream->reset();
+  while (f.cancelled == 0) co_await rt::sleep_for(f.reactor, 1ms);
+  auto incomplete = co_await f.dial();
+  (*incomplete)->write("POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nabc");
+  (*incomplete)->shutdown_write();
+  EXPECT_EQ(co_await all_of(**incomplete), "");
+}
+TEST_P(Fixture, AHalfClosedClientThatIsGoneCancelsTheHandler) { run(half_closed_and_gone(*this)); }
+
 rt::Task<void> answer_before_the_body(Fixture& f) {
   if (f.GetParam() == Protocol::kHttp2) co_return;
   auto stream = co_await f.dial();
   (*stream)->write("POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc");
-  std::string got;
-  for (;;) {
-    auto bytes = co_await (*stream)->read();
-    if (!bytes || bytes->empty()) break;
-    got.append(*bytes);
-  }
+  std::string got = co_await all_of(**stream);
   EXPECT_TRUE(got.starts_with("HTTP/1.1 200")) << got;
   EXPECT_NE(got.find("connection: close"), got.npos) << got;
   EXPECT_EQ(got.find("HTTP/1.1", 1), got.npos) << "a second answer: " << got;

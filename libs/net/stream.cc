@@ -36,9 +36,10 @@ void Stream::interrupt_read() {
   reactor_.schedule(*reader_);
 }
 
-void Stream::set_hung_up() {
-  if (hung_up_) return;
+void Stream::set_hung_up(bool broken) {
+  if (hung_up_ && (broken_ || !broken)) return;
   hung_up_ = true;
+  broken_ |= broken;
   notify_changed();
 }
 
@@ -117,7 +118,8 @@ void FdStream::on_ready(uint32_t events) {
   }
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
     end_near_ = true;
-    set_hung_up();
+    // EPOLLHUP alone is in order once both directions have ended.
+    set_hung_up((events & EPOLLERR) || ((events & EPOLLHUP) && !fin_sent_));
   }
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
     readable_ = true;

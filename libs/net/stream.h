@@ -67,9 +67,12 @@ class Stream {
 
   // Set when sending has failed; what is written after that is dropped.
   const std::optional<Error>& write_error() const { return write_error_; }
-  // The other end has closed or broken the connection, as far as is known without reading.
+  // The other end has ended its direction or broken the connection, as far as is known without reading.
   bool hung_up() const { return hung_up_; }
-  // Notified when hung_up() becomes true, when bytes have been sent, and when sending fails.
+  // The connection is broken (reset): nobody will read what is sent. An end that merely closed cannot be told from one
+  // that goes on reading, until it answers what is sent with a reset.
+  bool broken() const { return broken_; }
+  // Notified when one of these becomes true, when bytes have been sent, and when sending fails.
   rt::Signal& changed() { return changed_; }
   // Acknowledges at once what has been received. For a peer that sends a message in two small writes without
   // TCP_NODELAY: its kernel keeps the second back until the first is acknowledged, which ours delays by 40 ms.
@@ -106,7 +109,7 @@ class Stream {
   // For implementations: something may be readable / the socket takes bytes again / the other end is gone.
   void wake_reader();
   void writable_again() { reactor_.at_turn_end(*flusher_); }
-  void set_hung_up();
+  void set_hung_up(bool broken = false);
   void fail_write(Error e);
   void notify_changed() {
     changed_.notify();
@@ -134,6 +137,7 @@ class Stream {
   rt::Signal changed_;
   rt::Signal* follower_ = nullptr;
   bool hung_up_ = false;
+  bool broken_ = false;
   Read* reader_ = nullptr;
   SocketAddr local_, peer_;
   Meter* read_meter_ = nullptr;
