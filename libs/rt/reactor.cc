@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <limits>
 
@@ -36,13 +37,15 @@ void TimerWheel::place(Timer& timer) {
   while (level < kLevels - 1 && ahead >= (1ull << (kBits * (level + 1)))) ++level;
   uint64_t at = timer.tick_;
   if (ahead >= (1ull << (kBits * kLevels))) at = now_tick_ + (1ull << (kBits * kLevels)) - 1;
-  places_[level][(at >> (kBits * level)) & (kPlaces - 1)].push_back(timer);
+  size_t i = (at >> (kBits * level)) & (kPlaces - 1);
+  places_[level][i].push_back(timer);
+  used_[level][i / 64] |= 1ull << (i % 64);
 }
 
 void TimerWheel::advance(TimePoint now) {
   uint64_t target = now <= start_ ? 0 : static_cast<uint64_t>((now - start_) / 1ms);
   while (now_tick_ < target) {
-    ++now_tick_;
+    now_tick_ = std::min(target, next_tick());
     for (int level = 1; level < kLevels; ++level) {
       if (now_tick_ & ((1ull << (kBits * level)) - 1)) break;
       List<Timer> moving;
@@ -58,20 +61,37 @@ void TimerWheel::advance(TimePoint now) {
   }
 }
 
-int TimerWheel::wait_ms(TimePoint now) const {
-  // The next occupied place of the lowest level, or the next turn-over of a higher one.
-  uint64_t best = std::numeric_limits<uint64_t>::max();
+// The next tick at which something is due or comes down a level: the next occupied place of the lowest level, or the
+// next turn-over of a higher one. kNoTick when nothing is armed.
+uint64_t TimerWheel::next_tick() {
+  uint64_t best = kNoTick;
   for (int level = 0; level < kLevels; ++level) {
     uint64_t base = now_tick_ >> (kBits * level);
-    for (uint64_t i = 1; i <= kPlaces; ++i) {
-      auto& place = const_cast<List<Timer>&>(places_[level][(base + i) & (kPlaces - 1)]);
-      if (place.empty()) continue;
-      best = std::min(best, (base + i) << (kBits * level));
-      break;
+    for (uint64_t ahead = 1; ahead <= kPlaces;) {
+      size_t i = (base + ahead) & (kPlaces - 1);
+      uint64_t word = used_[level][i / 64] >> (i % 64);
+      if (!word) {
+        ahead += 64 - i % 64;
+        continue;
+      }
+      ahead += static_cast<uint64_t>(std::countr_zero(word));
+      if (ahead > kPlaces) break;
+      i = (base + ahead) & (kPlaces - 1);
+      if (!places_[level][i].empty()) {
+        best = std::min(best, (base + ahead) << (kBits * level));
+        break;
+      }
+      used_[level][i / 64] &= ~(1ull << (i % 64));
+      ++ahead;
     }
   }
-  if (best == std::numeric_limits<uint64_t>::max()) return -1;
-  TimePoint due = start_ + std::chrono::milliseconds(best);
+  return best;
+}
+
+int TimerWheel::wait_ms(TimePoint now) {
+  uint64_t next = next_tick();
+  if (next == kNoTick) return -1;
+  TimePoint due = start_ + std::chrono::milliseconds(next);
   if (due <= now) return 0;
   auto ms = (due - now + 999'999ns) / 1ms;
   return static_cast<int>(std::min<int64_t>(ms, std::numeric_limits<int>::max()));
