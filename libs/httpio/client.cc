@@ -1,6 +1,7 @@
 #include "libs/httpio/client.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "libs/httpio/h1_client.h"
 #include "libs/httpio/h2_conn.h"
@@ -16,35 +17,161 @@ Client::Client(rt::Reactor& reactor, Protocol protocol, Connector connector, Cli
       upkeep_(*this),
       idle_timer_(reactor, *this) {}
 
-Client::~Client() = default;
+// ---- Waiting
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start(const http::RequestHead& head, bool end) {
-  if (protocol_ == Protocol::kHttp2) return start_h2(head, end);
-  return start_h1(head, end);
+// A request's place in the queue. When it is destroyed its place is free, and a call to it goes to the next.
+class Client::Turn final : public ListNode {
+ public:
+  Turn(Client& client, TimePoint deadline, bool again)
+      : client_(&client), deadline_(deadline), again_(again), late_(*this) {
+    ++client.waiters_;
+  }
+  ~Turn() {
+    if (Client* c = leave(); c && called_) c->serve_waiters();
+  }
+  bool await_ready() const { return false; }
+  void await_suspend(std::coroutine_handle<> h) {
+    resume_.handle = h;
+    if (again_) client_->waiting_.push_front(*this);
+    else client_->waiting_.push_back(*this);
+    late_.arm(deadline_);
+    client_->serve_waiters();
+  }
+  Result<> await_resume() {
+    leave();
+    if (error_) return fail(std::move(*error_));
+    return {};
+  }
+  void call() {
+    called_ = true;
+    client_->called_.push_back(*this);
+    client_->reactor_.schedule(resume_);
+  }
+  void give_up(Error e) {
+    unlink();
+    error_ = std::move(e);
+    client_->reactor_.schedule(resume_);
+  }
+  void forget_client() { client_ = nullptr; }
+
+ private:
+  struct Late final : rt::Timer {
+    Turn& turn;
+    explicit Late(Turn& t) : rt::Timer(t.client_->reactor_), turn(t) {}
+    void on_timer() override {
+      if (turn.client_ && !turn.called_ && !turn.error_)
+        turn.give_up(Error(Code::kTimeout, "no connection was free before the deadline", Side::kPeer, Retry::kNever));
+    }
+  };
+  Client* leave() {
+    Client* c = std::exchange(client_, nullptr);
+    if (c) --c->waiters_;
+    unlink();
+    late_.disarm();
+    return c;
+  }
+
+  Client* client_;  // null once it has left
+  TimePoint deadline_;
+  bool again_;
+  bool called_ = false;
+  std::optional<Error> error_;
+  rt::Resume resume_;
+  Late late_;
+};
+
+// An attempt to connect, counted for as long as it lasts.
+struct Client::Dialing final : ListNode {
+  Client* client;
+  explicit Dialing(Client& c) : client(&c) {
+    ++c.dials_;
+    c.dialing_.push_back(*this);
+  }
+  ~Dialing() {
+    if (!client) return;
+    --client->dials_;
+    client->serve_waiters();
+  }
+};
+
+Client::~Client() {
+  for (List<Turn>* list : {&waiting_, &called_}) list->for_each([](Turn& t) { t.forget_client(); });
+  dialing_.for_each([](Dialing& d) { d.client = nullptr; });
 }
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::RequestHead& head, bool end) {
-  for (;;) {
-    for (auto it = h1_.rbegin(); it != h1_.rend(); ++it)
-      if ((*it)->idle()) co_return (*it)->start(head, end);
-    if (h1_.size() < options_.max_connections) break;
-    co_await changed_.wait();
+rt::Task<Result<>> Client::wait_turn(TimePoint deadline, bool again) {
+  if (!again && waiters_ >= options_.max_waiting) {
+    co_return fail(Code::kExhausted,
+                   cat(waiters_, " requests wait already for ",
+                       protocol_ == Protocol::kHttp2 ? "a stream of the peer's HTTP/2 connections" : "a connection"),
+                   Side::kPeer, Retry::kSafe);
   }
+  co_return co_await Turn(*this, deadline, again);
+}
+
+void Client::serve_waiters() {
+  if (waiting_.empty() || !called_.empty()) return;
+  bool http2 = protocol_ == Protocol::kHttp2;
+  if (http2 ? usable_h2() != nullptr : idle_h1() || may_dial_h1()) waiting_.pop_front()->call();
+  else if (http2) connect_more_h2();
+}
+
+// ---- HTTP/1
+
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start(const http::RequestHead& head, bool end,
+                                                                TimePoint deadline) {
+  if (protocol_ == Protocol::kHttp2) return start_h2(head, end, deadline);
+  return start_h1(head, end, deadline);
+}
+
+H1Client* Client::idle_h1() const {
+  for (auto it = h1_.rbegin(); it != h1_.rend(); ++it)
+    if ((*it)->idle()) return it->get();
+  return nullptr;
+}
+
+bool Client::may_dial_h1() const { return h1_.size() + dials_ < options_.max_connections; }
+
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::RequestHead& head, bool end,
+                                                                   TimePoint deadline) {
+  for (bool again = false;; again = true) {
+    if (again || waiters_ == 0) {  // nobody is overtaken
+      if (H1Client* c = idle_h1()) {
+        auto exchange = c->start(head, end);
+        serve_waiters();
+        co_return exchange;
+      }
+      if (may_dial_h1()) break;
+    }
+    TULLE_CO_TRY_VOID(co_await wait_turn(deadline, again));
+  }
+  Dialing dialing(*this);
+  serve_waiters();
   auto stream = co_await connector_();
   if (!stream) co_return fail(std::move(stream).error());
   h1_.push_back(std::make_unique<H1Client>(std::move(*stream), options_.limits, &upkeep_));
   co_return h1_.back()->start(head, end);
 }
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h2(const http::RequestHead& head, bool end) {
-  auto conn = co_await ready_h2();
-  if (!conn) co_return fail(std::move(conn).error());
-  co_return (*conn)->start(head, end);
+// ---- HTTP/2
+
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h2(const http::RequestHead& head, bool end,
+                                                                   TimePoint deadline) {
+  for (bool again = false;; again = true) {
+    if (again || waiters_ == 0) {
+      if (H2Client* c = usable_h2()) {
+        auto exchange = c->start(head, end);
+        serve_waiters();
+        co_return exchange;
+      }
+    }
+    TULLE_CO_TRY_VOID(co_await wait_turn(deadline, again));
+  }
 }
 
 rt::Task<Result<>> Client::warm_up() {
-  auto conn = co_await ready_h2();
-  if (!conn) co_return fail(std::move(conn).error());
+  for (bool again = false; !connected(); again = true) TULLE_CO_TRY_VOID(co_await wait_turn(kNever, again));
+  serve_waiters();
   co_return Result<>{};
 }
 
@@ -54,30 +181,32 @@ H2Client* Client::usable_h2() const {
   return nullptr;
 }
 
-rt::Task<Result<H2Client*>> Client::ready_h2() {
+// One more HTTP/2 connection, where none has room.
+void Client::connect_more_h2() {
   constexpr size_t kMostConnections = 4;  // a second and more only where the peer's stream limit is reached
-  for (;;) {
-    if (H2Client* c = usable_h2()) co_return c;
-    size_t live = std::ranges::count_if(h2_, [](auto& c) { return !c->ending(); });
-    uint64_t attempt = attempts_;
-    if (!connecting_ && live < kMostConnections) connecting_.emplace(reactor_, connect_h2());
-    co_await changed_.wait();
-    if (attempts_ != attempt && last_failure_) co_return fail(*last_failure_);
-  }
+  size_t live = static_cast<size_t>(std::ranges::count_if(h2_, [](auto& c) { return !c->ending(); }));
+  if (connecting_ || live >= kMostConnections) return;
+  if (live > 0 && reactor_.now() < no_extra_before_) return;
+  connecting_.emplace(reactor_, connect_h2());
 }
 
 rt::Task<void> Client::connect_h2() {
   auto stream = co_await connector_();
-  ++attempts_;
-  last_failure_.reset();
-  if (stream) h2_.push_back(std::make_unique<H2Client>(std::move(*stream), options_.h2, &upkeep_));
-  else last_failure_ = std::move(stream).error();
+  if (stream) {
+    h2_.push_back(std::make_unique<H2Client>(std::move(*stream), options_.h2, &upkeep_));
+  } else if (std::ranges::any_of(h2_, [](auto& c) { return !c->ending(); })) {
+    no_extra_before_ = reactor_.now() + 1s;  // those that wait get the streams that end
+  } else {
+    while (Turn* t = waiting_.pop_front()) t->give_up(stream.error());
+  }
   reactor_.schedule(upkeep_);
 }
 
+// ---- Upkeep
+
 bool Client::connected() const {
   if (protocol_ == Protocol::kHttp2) return usable_h2() != nullptr;
-  return std::ranges::any_of(h1_, [](auto& c) { return c->idle(); });
+  return idle_h1() != nullptr;
 }
 
 void Client::drain() {
@@ -100,6 +229,7 @@ void Client::clean_up() {
     return false;
   });
   if (!idle_timer_.armed() || next == kNever) idle_timer_.arm(next);
+  serve_waiters();
   changed_.notify();
 }
 

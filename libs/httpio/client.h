@@ -1,11 +1,13 @@
-// Client: sends requests to one place, over one HTTP/2 connection or a pool of HTTP/1 connections, which it makes as
-// needed and keeps for reuse. One reactor.
+// Client: sends requests to one place, over a few HTTP/2 connections (one, but where the peer limits its streams) or a
+// pool of HTTP/1 connections, which it makes as needed and keeps for reuse. Requests that find no room wait for their
+// turn, first come, first served. One reactor.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <vector>
 
+#include "libs/base/list.h"
 #include "libs/http/h2.h"
 #include "libs/http/limits.h"
 #include "libs/httpio/exchange.h"
@@ -23,7 +25,8 @@ struct ClientOptions {
   http::H2Options h2;
   size_t max_idle = 10'000;         // HTTP/1 connections kept while unused
   Duration idle_timeout = 3s;       // HTTP/1: after which an unused one is closed
-  size_t max_connections = 10'000;  // HTTP/1: in all; above, a request waits for one
+  size_t max_connections = 10'000;  // HTTP/1: in all, those that are being made included; above, a request waits
+  size_t max_waiting = 10'000;      // requests that wait for a connection or, over HTTP/2, for a stream
 };
 
 class Client {
@@ -35,9 +38,11 @@ class Client {
   // Open exchanges end with an error.
   ~Client();
 
-  // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. Errors: the
-  // connector's, or kInvalid for a head that cannot be sent.
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end);
+  // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. `deadline`: until
+  // when it may wait for its turn. Errors: the connector's; kExhausted (safe to retry elsewhere) where max_waiting
+  // requests wait already; kTimeout at the deadline; kInvalid for a head that cannot be sent.
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end,
+                                                          TimePoint deadline = kNever);
   // Makes the HTTP/2 connection without a request to send, if there is none.
   rt::Task<Result<>> warm_up();
   // A request could be sent without making a connection first.
@@ -59,11 +64,21 @@ class Client {
     IdleTimer(rt::Reactor& r, Client& c) : rt::Timer(r), client(c) {}
     void on_timer() override { client.clean_up(); }
   };
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h1(const http::RequestHead& head, bool end);
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h2(const http::RequestHead& head, bool end);
-  rt::Task<Result<H2Client*>> ready_h2();
+  class Turn;
+  struct Dialing;
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h1(const http::RequestHead& head, bool end,
+                                                             TimePoint deadline);
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h2(const http::RequestHead& head, bool end,
+                                                             TimePoint deadline);
+  // Waits until this request may look for room; `again`: it did before and found none, so it is the first in the queue.
+  rt::Task<Result<>> wait_turn(TimePoint deadline, bool again);
+  // Calls the next that waits if there is room for it. Whoever has taken its room calls this again.
+  void serve_waiters();
+  void connect_more_h2();
   rt::Task<void> connect_h2();
+  H1Client* idle_h1() const;
   H2Client* usable_h2() const;
+  bool may_dial_h1() const;
   void clean_up();
 
   rt::Reactor& reactor_;
@@ -76,8 +91,12 @@ class Client {
   std::vector<std::unique_ptr<H1Client>> h1_;  // the most recently used idle one is taken first
   std::vector<std::unique_ptr<H2Client>> h2_;
   std::optional<rt::Running> connecting_;  // HTTP/2: one attempt serves all that wait
-  uint64_t attempts_ = 0;                  // ended ones
-  std::optional<Error> last_failure_;      // of the last attempt, if it failed
+  TimePoint no_extra_before_{};            // HTTP/2: after a failed attempt to have one more connection
+  List<Dialing> dialing_;                  // HTTP/1: attempts in progress
+  size_t dials_ = 0;
+  List<Turn> waiting_;  // in the order of their coming
+  List<Turn> called_;   // at most one: it looks for room later in this turn of the loop
+  size_t waiters_ = 0;  // in both
 };
 
 }  // namespace tulle::httpio

@@ -79,7 +79,7 @@ class H2Client final : public H2Conn {
   Result<std::unique_ptr<ClientExchange>> start(const http::RequestHead& head, bool end);
   bool can_start() const { return !dead_ && session_.can_open() && !session_.draining(); }
   // It takes no new streams and will not again.
-  bool ending() const { return dead_ || goaway_; }
+  bool ending() const { return dead_ || goaway_ || session_.draining(); }
   bool dead() const { return dead_; }
   size_t open_streams() const { return session_.open_streams(); }
   // No new streams; it ends when the last one has.

@@ -1,11 +1,5 @@
 // Both ends of a connection against each other and against raw bytes, over real sockets on loopback.
-#include <gtest/gtest.h>
-#include <sys/socket.h>
-
-#include "libs/httpio/client.h"
-#include "libs/httpio/server.h"
-#include "libs/net/socket.h"
-#include "libs/rt/combine.h"
+#include "libs/httpio/test_loop.h"
 
 namespace tulle::httpio {
 namespace {
@@ -59,54 +53,24 @@ rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<Server
   guard.n = nullptr;
 }
 
-struct Fixture : testing::TestWithParam<Protocol> {
-  rt::Reactor reactor{1};
+struct Fixture : TestLoop, testing::TestWithParam<Protocol> {
   int cancelled = 0;
-  ServeOptions options;
   Drain drain;
   Handler handler = [this](std::unique_ptr<ServerExchange> x) { return echo(reactor, cancelled, std::move(x)); };
-  std::unique_ptr<net::Listener> listener;
-  rt::Scope scope{reactor};
+  std::unique_ptr<net::Listener> listener = listen();
 
   void SetUp() override {
     options.drain = &drain;
-    listener = std::move(*net::Listener::bind(reactor, SocketAddr(IpAddr::v4(0x7f000001), 0)));
-    scope.spawn(accept_loop());
+    serve_on(*listener, GetParam(), handler);
   }
-  rt::Task<void> accept_loop() {
-    for (;;) {
-      auto c = co_await listener->accept();
-      if (!c) co_return;
-      auto stream = std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, c->peer, true);
-      scope.spawn(serve(std::move(stream), GetParam(), Buffer(), options, handler));
-    }
-  }
-  rt::Task<Result<std::unique_ptr<net::Stream>>> dial() {
-    net::ConnectOptions none;
-    auto c = co_await net::connect(reactor, listener->local(), none, reactor.now() + 1s);
-    if (!c) co_return fail(c.error());
-    co_return std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, listener->local(), false);
-  }
+  void TearDown() override { scope.cancel(); }
+  rt::Task<Result<std::unique_ptr<net::Stream>>> dial() { return TestLoop::dial(listener->local()); }
   Client make_client() {
     return Client(reactor, GetParam(), [this] { return dial(); }, ClientOptions());
   }
-
-  void run(rt::Task<void> t) {
-    bool done = false;
-    rt::Running running(reactor, mark(std::move(t), done));
-    for (int i = 0; i < 20000 && !done; ++i) reactor.turn(10ms);
-    ASSERT_TRUE(done) << "did not end in time";
-  }
-  static rt::Task<void> mark(rt::Task<void> t, bool& done) {
-    co_await std::move(t);
-    done = true;
-  }
   rt::Task<std::string> get(Client& client, std::string method, std::string path, std::string body) {
-    http::RequestHead head;
+    http::RequestHead head = get_request(std::move(path));
     head.set_method(method);
-    head.scheme = "http";
-    head.authority = "test";
-    head.path = path;
     auto x = co_await client.start(head, body.empty());
     if (!x) co_return cat("error: ", x.error().reason);
     if (!body.empty()) {
@@ -149,10 +113,7 @@ TEST_P(Fixture, LargeBodyStreams) { run(big(*this)); }
 
 rt::Task<void> give_up(Fixture& f) {
   Client client = f.make_client();
-  http::RequestHead head;
-  head.authority = "test";
-  head.scheme = "http";
-  head.path = "/slow";
+  http::RequestHead head = get_request("/slow");
   {
     auto x = co_await client.start(head, true);
     EXPECT_TRUE(x);
@@ -196,23 +157,13 @@ rt::Task<void> drains(Fixture& f) {
 }
 TEST_P(Fixture, DrainEndsIdleConnections) { run(drains(*this)); }
 
-rt::Task<std::string> all_of(net::Stream& s) {
-  std::string got;
-  for (;;) {
-    auto bytes = co_await s.read();
-    if (!bytes) co_return cat(got, " error: ", bytes.error().reason);
-    if (bytes->empty()) co_return got;
-    got.append(*bytes);
-  }
-}
-
 // RFC 9112 §9.6: a client may end its direction when it has asked for everything.
 rt::Task<void> half_closed(Fixture& f) {
   if (f.GetParam() == Protocol::kHttp2) co_return;
   auto stream = co_await f.dial();
   (*stream)->write("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /later HTTP/1.1\r\nhost: a\r\n\r\n");
   (*stream)->shutdown_write();
-  std::string got = co_await all_of(**stream);
+  std::string got = co_await Fixture::all_of(**stream);
   EXPECT_NE(got.find("\r\n\r\nGET /1 "), got.npos) << got;
   EXPECT_TRUE(got.ends_with("\r\n\r\nGET /later ")) << got;
   EXPECT_EQ(f.cancelled, 0);
@@ -221,7 +172,7 @@ rt::Task<void> half_closed(Fixture& f) {
   (*slow_reader)->write("GET /big HTTP/1.1\r\nhost: a\r\n\r\n");
   (*slow_reader)->shutdown_write();
   co_await rt::sleep_for(f.reactor, 50ms);
-  got = co_await all_of(**slow_reader);
+  got = co_await Fixture::all_of(**slow_reader);
   EXPECT_GT(got.size(), 8u * 1024 * 1024);
   EXPECT_TRUE(got.ends_with("\r\n0\r\n\r\n"));
   EXPECT_EQ(f.cancelled, 0);
@@ -241,7 +192,7 @@ rt::Task<void> half_closed_and_gone(Fixture& f) {
   auto incomplete = co_await f.dial();
   (*incomplete)->write("POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nabc");
   (*incomplete)->shutdown_write();
-  EXPECT_EQ(co_await all_of(**incomplete), "");
+  EXPECT_EQ(co_await Fixture::all_of(**incomplete), "");
 }
 TEST_P(Fixture, AHalfClosedClientThatIsGoneCancelsTheHandler) { run(half_closed_and_gone(*this)); }
 
@@ -249,7 +200,7 @@ rt::Task<void> answer_before_the_body(Fixture& f) {
   if (f.GetParam() == Protocol::kHttp2) co_return;
   auto stream = co_await f.dial();
   (*stream)->write("POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc");
-  std::string got = co_await all_of(**stream);
+  std::string got = co_await Fixture::all_of(**stream);
   EXPECT_TRUE(got.starts_with("HTTP/1.1 200")) << got;
   EXPECT_NE(got.find("connection: close"), got.npos) << got;
   EXPECT_EQ(got.find("HTTP/1.1", 1), got.npos) << "a second answer: " << got;

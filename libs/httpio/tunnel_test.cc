@@ -1,13 +1,6 @@
 // Tunnels (101 and CONNECT) through two proxies that forward as ours do: raw bytes at both ends, each direction ends by
 // itself, and nothing is lost whichever ends first.
-#include <gtest/gtest.h>
-#include <sys/socket.h>
-
-#include "libs/http/hop_by_hop.h"
-#include "libs/httpio/client.h"
-#include "libs/httpio/server.h"
-#include "libs/net/socket.h"
-#include "libs/rt/combine.h"
+#include "libs/httpio/test_loop.h"
 
 namespace tulle::httpio {
 namespace {
@@ -39,41 +32,22 @@ rt::Task<void> forward(rt::Reactor& reactor, Client& to, std::unique_ptr<ServerE
   while (!uploading.done() && !client->error()) co_await client->changed().wait();
 }
 
-struct Tunnel : testing::TestWithParam<Case> {
-  rt::Reactor reactor{1};
-  ServeOptions options;
-  std::unique_ptr<net::Listener> front, middle, app;
+struct Tunnel : TestLoop, testing::TestWithParam<Case> {
+  std::unique_ptr<net::Listener> front = listen(), middle = listen(), app = listen();
   Client to_middle{reactor, GetParam().hop, [this] { return dial(middle->local()); }, ClientOptions()};
   Client to_app{reactor, Protocol::kHttp1, [this] { return dial(app->local()); }, ClientOptions()};
   Handler at_front = [this](std::unique_ptr<ServerExchange> x) { return forward(reactor, to_middle, std::move(x)); };
   Handler at_middle = [this](std::unique_ptr<ServerExchange> x) { return forward(reactor, to_app, std::move(x)); };
-  int serving = 0;  // connections that the proxies have accepted and not yet done with
-  rt::Scope scope{reactor};
 
   void SetUp() override {
-    for (auto* l : {&front, &middle, &app})
-      *l = std::move(*net::Listener::bind(reactor, SocketAddr(IpAddr::v4(0x7f000001), 0)));
-    scope.spawn(accept_loop(*front, Protocol::kHttp1, at_front));
-    scope.spawn(accept_loop(*middle, GetParam().hop, at_middle));
+    serve_on(*front, Protocol::kHttp1, at_front);
+    serve_on(*middle, GetParam().hop, at_middle);
   }
-  rt::Task<void> accept_loop(net::Listener& listener, Protocol protocol, const Handler& handler) {
-    for (;;) {
-      auto c = co_await listener.accept();
-      if (!c) co_return;
-      auto stream = std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, c->peer, true);
-      scope.spawn(counted(serve(std::move(stream), protocol, Buffer(), options, handler)));
-    }
-  }
-  rt::Task<void> counted(rt::Task<void> serving_one) {
-    ++serving;
-    co_await std::move(serving_one);
-    --serving;
-  }
-  rt::Task<Result<std::unique_ptr<net::Stream>>> dial(SocketAddr to) {
-    net::ConnectOptions none;
-    auto c = co_await net::connect(reactor, to, none, reactor.now() + 1s);
-    if (!c) co_return fail(c.error());
-    co_return std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, to, false);
+  void TearDown() override {
+    int kept = GetParam().hop == Protocol::kHttp2 ? 1 : 0;
+    EXPECT_TRUE(turn_until([&] { return serving == kept; })) << "connections are left over";
+    EXPECT_EQ(to_app.connections(), 0u);
+    scope.cancel();
   }
   static rt::Task<Result<std::string>> head_of(net::Stream& s) {
     std::string head;
@@ -91,36 +65,12 @@ struct Tunnel : testing::TestWithParam<Case> {
     client = std::move(*co_await dial(front->local()));
     client->write(connect ? "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n"
                           : "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
-    auto c = co_await app->accept();
-    server = std::make_unique<net::TcpStream>(reactor, std::move(c->fd), c->local, c->peer, true);
+    server = co_await accept(*app);
     EXPECT_TRUE(co_await head_of(*server));
     server->write(connect ? "HTTP/1.1 200 OK\r\n\r\n"
                           : "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     auto head = co_await head_of(*client);
     EXPECT_TRUE(head) << (head ? "" : head.error().reason);
-  }
-  static rt::Task<std::string> all_of(net::Stream& s) {
-    std::string got;
-    for (;;) {
-      auto bytes = co_await s.read();
-      if (!bytes) co_return cat("error after ", got.size(), ": ", bytes.error().reason);
-      if (bytes->empty()) co_return got;
-      got.append(*bytes);
-    }
-  }
-  void run(rt::Task<void> t) {
-    bool done = false;
-    rt::Running running(reactor, mark(std::move(t), done));
-    for (TimePoint end = reactor.now() + 20s; reactor.now() < end && !done;) reactor.turn(10ms);
-    ASSERT_TRUE(done) << "did not end in time";
-    int kept = GetParam().hop == Protocol::kHttp2 ? 1 : 0;
-    for (TimePoint end = reactor.now() + 10s; reactor.now() < end && serving > kept;) reactor.turn(10ms);
-    EXPECT_EQ(serving, kept) << "connections are left over";
-    EXPECT_EQ(to_app.connections(), 0u);
-  }
-  static rt::Task<void> mark(rt::Task<void> t, bool& done) {
-    co_await std::move(t);
-    done = true;
   }
 };
 

@@ -96,15 +96,16 @@ bool Endpoint::upgrades(const http::RequestHead& head) const {
          head.method_kind != http::Method::kConnect && !http::is_upgrade(head);
 }
 
-rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send(http::RequestHead& head, bool end) {
-  if (head.version == http::Version::kHttp2) return http2().start(head, end);
-  if (!upgrades(head)) return http1().start(head, end);
+rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send(http::RequestHead& head, bool end,
+                                                                         TimePoint deadline) {
+  if (head.version == http::Version::kHttp2) return http2().start(head, end, deadline);
+  if (!upgrades(head)) return http1().start(head, end, deadline);
   std::string value = head.version == http::Version::kHttp10 ? "HTTP/1.0" : "HTTP/1.1";
   if (head.form == http::TargetForm::kAbsolute) value += "; absolute-form";
   head.headers.set(http::HeaderId::kL5dOrigProto, value);
   head.headers.remove(http::HeaderId::kTransferEncoding);
   if (head.scheme.empty()) head.scheme = "http";
-  return http2().start(head, end);
+  return http2().start(head, end, deadline);
 }
 
 rt::Task<Result<>> Endpoint::probe() {

@@ -32,7 +32,8 @@ class Endpoint {
 
   // Sends a request's head in the form this endpoint wants: an HTTP/1 request to another proxy goes over HTTP/2 with
   // l5d-orig-proto. What it adds to `head` may stay there for another attempt. `end`: there is no body.
-  rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send(http::RequestHead& head, bool end);
+  rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send(http::RequestHead& head, bool end,
+                                                                 TimePoint deadline = kNever);
   // True when send() carries such a request over HTTP/2.
   bool upgrades(const http::RequestHead& head) const;
   // A connection for raw bytes; the transport header is sent where the endpoint takes one.

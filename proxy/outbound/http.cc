@@ -102,7 +102,7 @@ struct Sent {
 // one is asked whatever the method.
 rt::Task<std::expected<Sent, ProxyError>> send(Session& s, const Resolved& policy, const Choice& choice,
                                                http::RequestHead& head, bool no_body,
-                                               std::optional<std::string> require_id) {
+                                               std::optional<std::string> require_id, TimePoint deadline) {
   constexpr int kAttempts = 5;
   rt::Reactor& reactor = s.outbound.worker.reactor;
   std::shared_ptr<Endpoint> failed;
@@ -127,10 +127,13 @@ rt::Task<std::expected<Sent, ProxyError>> send(Session& s, const Resolved& polic
           cat("required identity ", quoted(*require_id), ", but ", (*endpoint)->addr().to_string(),
               (*endpoint)->meshed() ? cat(" is ", (*endpoint)->identity()) : std::string(" is not in the mesh"))));
     Endpoint::InFlight in_flight(*endpoint, reactor.now());
-    auto exchange = co_await (*endpoint)->send(head, no_body);
+    auto exchange = co_await (*endpoint)->send(head, no_body, deadline);
     if (exchange) co_return Sent(std::move(*exchange), std::move(*endpoint), std::move(in_flight));
     const Error& e = exchange.error();
-    if (e.code != Code::kInvalid && e.code != Code::kExhausted) balancer.connect_failed(*endpoint, e);
+    // A request that cannot be sent, or that had to wait too long for its turn, says nothing about the endpoint.
+    bool own = e.code == Code::kInvalid || e.code == Code::kExhausted ||
+               (e.code == Code::kTimeout && e.retry == Retry::kNever);
+    if (!own) balancer.connect_failed(*endpoint, e);
     if (e.retry != Retry::kSafe || attempt == kAttempts) co_return std::unexpected(proxy_error(e));
     failed = *endpoint;
   }
@@ -188,7 +191,7 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   std::optional<rt::Running> uploading;
   Result<http::ResponseHead> head;
   for (int tries = 1;; ++tries) {
-    auto next = co_await send(s, *resolved, rule.choice, request, no_body, require_id);
+    auto next = co_await send(s, *resolved, rule.choice, request, no_body, require_id, deadline);
     if (!next) co_return answer_error(s, *client, next.error());
     sent.emplace(std::move(*next));
     counted.emplace(sent->endpoint, w.reactor, start);

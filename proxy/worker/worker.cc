@@ -70,6 +70,7 @@ httpio::ClientOptions client_options(const Config& config, const DirectionConfig
   o.h2.connection_window = config.client_connection_window;
   o.max_idle = direction.max_idle_per_endpoint;
   o.idle_timeout = direction.http1_idle_timeout;
+  o.max_waiting = direction.http_queue_capacity;
   return o;
 }
 

@@ -1,0 +1,186 @@
+// The pool: who waits for a connection or a stream, how many, for how long, and who wakes them.
+#include "libs/httpio/client.h"
+
+#include "libs/httpio/test_loop.h"
+
+namespace tulle::httpio {
+namespace {
+
+// Answers with 200 once `open` is set.
+rt::Task<void> hold(bool& open, rt::Signal& changed, int& held, std::unique_ptr<ServerExchange> x) {
+  ++held;
+  changed.notify();
+  while (!open) co_await changed.wait();
+  http::ResponseHead head;
+  (void)x->respond(head, true);
+}
+
+struct Pool : TestLoop, testing::TestWithParam<Protocol> {
+  bool open = false;
+  int held = 0;  // requests that have reached the server
+  rt::Signal changed{reactor};
+  Handler handler = [this](std::unique_ptr<ServerExchange> x) { return hold(open, changed, held, std::move(x)); };
+  std::unique_ptr<net::Listener> listener = listen();
+  bool refuse = false;  // dials fail, when `dial_now` lets them
+  bool dial_now = true;
+  int dials = 0, dialing = 0, most_dialing = 0;
+  ClientOptions client_options;
+  std::optional<Client> client;
+  std::vector<std::string> ended;  // one for each request that has ended, in order
+  // The tasks that send: gone before the client.
+  rt::Scope sending{reactor};
+
+  bool http2() const { return GetParam() == Protocol::kHttp2; }
+  // Room for four requests at once.
+  void SetUp() override {
+    options.h2.max_concurrent_streams = 1;
+    client_options.h2.initial_peer_streams = 1;
+    client_options.max_connections = 4;
+    client_options.max_waiting = 3;
+    serve_on(*listener, GetParam(), handler);
+    client.emplace(reactor, GetParam(), [this] { return dial(); }, client_options);
+  }
+  void TearDown() override {
+    sending.cancel();
+    scope.cancel();
+  }
+  rt::Task<Result<std::unique_ptr<net::Stream>>> dial() {
+    ++dials;
+    most_dialing = std::max(most_dialing, ++dialing);
+    while (!dial_now) co_await changed.wait();
+    --dialing;
+    if (refuse) co_return fail(Code::kConnect, "refused", Side::kPeer, Retry::kSafe);
+    co_return co_await TestLoop::dial(listener->local());
+  }
+  rt::Task<void> request(std::string name, TimePoint deadline) {
+    auto head = get_request("/");
+    auto x = co_await client->start(head, true, deadline);
+    if (!x) {
+      ended.push_back(cat(name, ": ", code_name(x.error().code)));
+    } else {
+      auto response = co_await (*x)->response();
+      ended.push_back(cat(name, ": ", response ? cat(response->status) : response.error().reason));
+    }
+    changed.notify();
+  }
+  void send(std::string name, TimePoint deadline = kNever) { sending.spawn(request(std::move(name), deadline)); }
+  void let(bool& what, bool value = true) {
+    what = value;
+    changed.notify();
+  }
+  size_t ended_well() const {
+    return static_cast<size_t>(std::ranges::count_if(ended, [](auto& e) { return e.ends_with(": 200"); }));
+  }
+  // Four requests are with the server, so that what comes now waits.
+  void fill() {
+    for (int i = 0; i < 4; ++i) {
+      send(cat("first ", i));
+      ASSERT_TRUE(turn_until([&] { return held == i + 1; }));
+    }
+    ASSERT_EQ(client->connections(), 4u);
+  }
+};
+
+TEST_P(Pool, WaitersAreBoundedAndServedInTurn) {
+  fill();
+  for (auto* name : {"a", "b", "c", "one too many"}) send(name);
+  ASSERT_TRUE(turn_until([&] { return !ended.empty(); }));
+  EXPECT_EQ(ended.front(), "one too many: exhausted");
+  let(open);
+  EXPECT_TRUE(turn_until([&] { return ended_well() == 7; }));
+  EXPECT_EQ(client->connections(), 4u);
+  EXPECT_EQ(dials, 4);
+}
+
+TEST_P(Pool, AWaiterLeavesAtItsDeadline) {
+  fill();
+  send("late", reactor.now() + 20ms);
+  send("patient");
+  ASSERT_TRUE(turn_until([&] { return ended.size() == 1; }));
+  EXPECT_EQ(ended.front(), "late: timeout");
+  let(open);
+  EXPECT_TRUE(turn_until([&] { return ended_well() == 5; }));
+}
+
+TEST_P(Pool, AWaiterThatIsCancelledLeavesItsPlaceToTheNext) {
+  fill();
+  rt::Scope others(reactor);
+  for (int i = 0; i < 3; ++i) others.spawn(request("given up", kNever));
+  reactor.turn(0ms);
+  let(open);
+  // Cancelled in the very turn in which it is called, or before.
+  for (int i = 0; i < 3; ++i) {
+    others.cancel();
+    others.spawn(request("given up", kNever));
+    reactor.turn(0ms);
+  }
+  others.cancel();
+  send("last");
+  EXPECT_TRUE(turn_until([&] { return ended_well() >= 5 && std::ranges::count(ended, "last: 200") == 1; }));
+}
+
+TEST_P(Pool, DialsInProgressCount) {
+  dial_now = false;
+  for (int i = 0; i < 4; ++i) send(cat(i));
+  send("fifth");
+  ASSERT_TRUE(turn_until([&] { return dials > 0; }));
+  for (int i = 0; i < 5; ++i) reactor.turn(1ms);
+  EXPECT_EQ(most_dialing, http2() ? 1 : 4);
+  open = true;
+  let(dial_now);
+  EXPECT_TRUE(turn_until([&] { return ended_well() == (http2() ? 3u : 5u); }));  // HTTP/2: all of them waited
+  EXPECT_LE(dials, 4);
+}
+
+TEST_P(Pool, AFailedDialWakesWhoWaits) {
+  dial_now = false;
+  refuse = true;
+  for (int i = 0; i < 4; ++i) send(cat(i));
+  if (!http2()) send("fifth"), send("sixth");
+  ASSERT_TRUE(turn_until([&] { return dials == (http2() ? 1 : 4); }));
+  let(dial_now);
+  EXPECT_TRUE(turn_until([&] { return ended.size() == (http2() ? 4u : 6u); }));
+  for (auto& e : ended) EXPECT_TRUE(e.ends_with(": connect") || (http2() && e.ends_with(": exhausted"))) << e;
+}
+
+// Where some connections stand, one more that cannot be made is no failure of those that wait for a stream.
+TEST_P(Pool, AFailedExtraConnectionLeavesWaitersWaiting) {
+  if (!http2()) return;
+  send("first");
+  ASSERT_TRUE(turn_until([&] { return held == 1; }));
+  refuse = true;
+  send("second");
+  ASSERT_TRUE(turn_until([&] { return dials == 2; }));
+  let(open);
+  EXPECT_TRUE(turn_until([&] { return ended_well() == 2; }));
+}
+
+TEST_P(Pool, AConnectionThatDiesWakesWhoWaits) {
+  fill();
+  send("a");
+  reactor.turn(0ms);
+  scope.cancel();  // the server drops all connections
+  serve_on(*listener, GetParam(), handler);
+  ASSERT_TRUE(turn_until([&] { return held == 5; }));
+  let(open);
+  EXPECT_TRUE(turn_until([&] { return ended_well() == 1; }));
+  EXPECT_EQ(ended.size(), 5u);
+}
+
+// Connections that only finish their streams are not waited for.
+TEST_P(Pool, DrainingConnectionsAreReplaced) {
+  if (!http2()) return;
+  fill();
+  client->drain();
+  send("new");
+  ASSERT_TRUE(turn_until([&] { return held == 5; }));
+  let(open);
+  EXPECT_TRUE(turn_until([&] { return ended_well() == 5; }));
+  EXPECT_TRUE(turn_until([&] { return client->connections() == 1; }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, Pool, testing::Values(Protocol::kHttp1, Protocol::kHttp2),
+                         [](auto& i) { return i.param == Protocol::kHttp1 ? "Http1" : "Http2"; });
+
+}  // namespace
+}  // namespace tulle::httpio
