@@ -9,6 +9,7 @@
 #include "control/index/names.h"
 #include "control/policy/inbound.h"
 #include "control/policy/outbound.h"
+#include "control/source/references.h"
 #include "libs/base/log.h"
 #include "libs/base/strings.h"
 
@@ -16,6 +17,9 @@ namespace tulle::control {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr size_t kMaxEnded = 1000;
+constexpr Duration kKeepEnded = 1h;
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
 ApiAnswer answer(const Json& json, int status = 200) { return {status, dump(json), false}; }
@@ -81,6 +85,7 @@ ApiAnswer Api::handle_public(const ApiRequest& request) {
 ApiAnswer Api::get(std::string_view path, std::string_view query) {
   if (path == "/v1/mesh") return mesh();
   if (path == "/v1/problems") return problems();
+  if (path == "/v1/ended-workloads") return ended_workloads();
   if (path == "/v1/endpoints") return endpoints(query);
   if (path == "/v1/policy") return policy(query);
   if (path == "/v1/names") return names(query);
@@ -187,6 +192,8 @@ void Api::end(std::string_view id, const ApiTime& time) {
   const Workload* w = plane_.workloads().find(id);
   if (!w) return;
   Ref ref = w->pod->meta.ref();
+  ended_.push_front({ref, w->pod->service, w->pod->service_account, time.wall});
+  if (ended_.size() > kMaxEnded) ended_.pop_back();
   std::vector<Event> events;
   plane_.workloads().remove(id, events);
   files_.remove(ref);
@@ -203,6 +210,7 @@ ApiAnswer Api::remove_workload(std::string_view id, const ApiTime& time) {
 void Api::tidy(const ApiTime& time) {
   for (const std::string& id : plane_.workloads().not_held(time.now)) end(id, time);
   plane_.endpoints().sweep();
+  while (!ended_.empty() && time.wall - ended_.back().at > kKeepEnded) ended_.pop_back();
   if (tokens_written_ == WallTime{}) tokens_written_ = time.wall;
   if (time.wall - tokens_written_ < plane_.options().token_lifetime / 3) return;
   tokens_written_ = time.wall;
@@ -220,6 +228,10 @@ size_t Api::missing(const std::vector<Ref>& expected) const {
 
 ApiAnswer Api::mesh() const {
   size_t services = plane_.index().snapshot().all_services().size();
+  const Authorities& keys = plane_.authorities();
+  Json certificates = Json::array();
+  certificates.push_back({{"name", "trust root"}, {"expires", format_rfc3339(keys.root.not_after())}});
+  certificates.push_back({{"name", "issuer"}, {"expires", format_rfc3339(keys.issuer.not_after())}});
   return answer({{"name", options_.mesh_name},
                  {"version", options_.version},
                  {"grpc", options_.grpc.to_string()},
@@ -228,11 +240,15 @@ ApiAnswer Api::mesh() const {
                  {"clusterDomain", plane_.mesh().cluster_domain},
                  {"trustDomain", plane_.mesh().trust_domain},
                  {"defaultInboundPolicy", plane_.mesh().default_inbound_policy},
+                 {"manifestFolder", options_.manifests},
+                 {"logLevel", options_.log},
+                 {"certificates", std::move(certificates)},
+                 {"certificateLifetimeSeconds", to_seconds(plane_.options().certify.lifetime)},
                  {"workloads", plane_.workloads().size()},
                  {"services", services},
                  {"manifests", plane_.folder().files().size()},
                  {"resources", plane_.folder().size()},
-                 {"problems", plane_.folder().problems().size()}});
+                 {"problems", all_problems().size()}});
 }
 
 ApiAnswer Api::resources(std::string_view kind, std::string_view query) const {
@@ -255,9 +271,33 @@ ApiAnswer Api::resources(std::string_view kind, std::string_view query) const {
   return answer({{"apiVersion", "v1"}, {"kind", "List"}, {"items", std::move(items)}});
 }
 
+std::vector<Problem> Api::all_problems() const {
+  std::vector<Problem> out = plane_.folder().problems();
+  Snapshot snapshot = plane_.index().snapshot();
+  auto find = [&](const Ref& ref) {
+    const ServiceEntry* entry = snapshot.service(ref);
+    return entry ? entry->spec.get() : nullptr;
+  };
+  for (const auto& [key, resource] : plane_.index().resources())
+    if (const auto* route = std::get_if<HttpRoute>(&*resource))
+      for (Problem& p : missing_references(*route, find)) out.push_back(std::move(p));
+  return out;
+}
+
 ApiAnswer Api::problems() const {
   Json items = Json::array();
-  for (const Problem& p : plane_.folder().problems()) items.push_back(to_json(p));
+  for (const Problem& p : all_problems()) items.push_back(to_json(p));
+  return answer({{"items", std::move(items)}});
+}
+
+ApiAnswer Api::ended_workloads() const {
+  Json items = Json::array();
+  for (const Ended& e : ended_)
+    items.push_back({{"namespace", e.ref.ns},
+                     {"name", e.ref.name},
+                     {"service", e.service},
+                     {"service_account", e.service_account},
+                     {"ended", format_rfc3339(e.at)}});
   return answer({{"items", std::move(items)}});
 }
 

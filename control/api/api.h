@@ -10,9 +10,12 @@
 //                                    come within 10 s of the registration
 //   POST   /v1/workloads/ID/ready    {"ready": bool}; answers once proxies were told
 //   DELETE /v1/workloads/ID
-//   GET    /v1/mesh                  name, version, ports, counts
+//   GET    /v1/mesh                  name, version, ports, settings, counts, certificates: [{name, expires}] of the
+//                                    trust root and the issuer, certificateLifetimeSeconds of a workload's
+//   GET    /v1/ended-workloads       {items: [{namespace, name, service, service_account, ended}]}, the latest first:
+//                                    those of the last hour, at most 1000
 //   GET    /v1/resources/KIND        {kind: "List", items: […]}; ?namespace=, ?name=
-//   GET    /v1/problems              {items: […]} of the manifests
+//   GET    /v1/problems              {items: […]} of the manifests, what routes name and nobody declares included
 //   GET    /v1/endpoints?target=     {endpoints: […]} for NAME.NS.svc.DOMAIN:PORT
 //   GET    /v1/policy?target=        for svc/NS/NAME:PORT, an authority or an address, and pod/NS/NAME:PORT;
 //                                    ?namespace= of the client
@@ -22,6 +25,7 @@
 // Errors: {"error": "what, where and what is accepted"} with 400, 404, 405, 409, 413 or 503.
 #pragma once
 
+#include <deque>
 #include <string>
 #include <string_view>
 
@@ -58,6 +62,8 @@ class Api {
     SocketAddr grpc;   // where proxies find the control plane
     SocketAddr admin;  // /metrics and the like
     std::string version;
+    std::string manifests = "";  // the folder; "": none
+    std::string log = "info";
   };
   // Both outlive this.
   Api(Options options, Plane& plane, WorkloadFiles& files)
@@ -87,7 +93,9 @@ class Api {
   ApiAnswer get(std::string_view path, std::string_view query);
   ApiAnswer mesh() const;
   ApiAnswer resources(std::string_view kind, std::string_view query) const;
+  std::vector<Problem> all_problems() const;
   ApiAnswer problems() const;
+  ApiAnswer ended_workloads() const;
   ApiAnswer endpoints(std::string_view query) const;
   ApiAnswer policy(std::string_view query) const;
   ApiAnswer names(std::string_view query) const;
@@ -99,6 +107,12 @@ class Api {
   Plane& plane_;
   WorkloadFiles& files_;
   WallTime tokens_written_{};
+  struct Ended {
+    Ref ref;
+    std::string service, service_account;
+    WallTime at;
+  };
+  std::deque<Ended> ended_;  // the latest first
 };
 
 // The environment of a workload's proxy, but for what `tulle run` alone knows. Pure.

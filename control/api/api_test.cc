@@ -113,6 +113,55 @@ TEST_F(ApiTest, AWorkloadFromBeginToEnd) {
   api->end(id, time);
 }
 
+TEST_F(ApiTest, SaysWhenItsCertificatesEnd) {
+  Json mesh = ok("GET", "/v1/mesh");
+  EXPECT_EQ(mesh["certificates"][0], (Json{{"name", "trust root"}, {"expires", "2037-01-12T08:00:00.000Z"}}));
+  EXPECT_EQ(mesh["certificates"][1], (Json{{"name", "issuer"}, {"expires", "2028-01-15T08:00:00.000Z"}}));
+  EXPECT_EQ(mesh["certificateLifetimeSeconds"], 86400);
+  EXPECT_EQ(mesh["manifestFolder"], "");
+  EXPECT_EQ(mesh["logLevel"], "info");
+}
+
+TEST_F(ApiTest, RemembersWhoEnded) {
+  EXPECT_TRUE(ok("GET", "/v1/ended-workloads")["items"].empty());
+  for (const char* name : {"api-1", "api-2"}) {
+    Json w = add(name);
+    api->end(w["id"].get<std::string>(), time);
+  }
+  Json items = ok("GET", "/v1/ended-workloads")["items"];
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0], (Json{{"namespace", "shop"},
+                            {"name", "api-2"},
+                            {"service", "api"},
+                            {"service_account", "sa"},
+                            {"ended", "2027-01-15T08:00:00.000Z"}}));
+  time.wall += 61min;
+  api->tidy(time);
+  EXPECT_TRUE(ok("GET", "/v1/ended-workloads")["items"].empty());
+  for (int i = 0; i < 1010; ++i) api->end(add(cat("n-", i))["id"].get<std::string>(), time);
+  EXPECT_EQ(ok("GET", "/v1/ended-workloads")["items"].size(), 1000u);
+}
+
+TEST_F(ApiTest, SaysWhatARouteNamesAndNobodyDeclares) {
+  auto events = plane->folder().update("r.yaml", R"(
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: api, port: 80}]
+  rules: [{backendRefs: [{name: api, port: 80}, {name: v2, port: 80}]}]
+)");
+  plane->apply(events, time.unix_seconds());
+  Json items = ok("GET", "/v1/problems")["items"];
+  ASSERT_EQ(items.size(), 3u);  // the parent, and both backends
+  EXPECT_THAT(
+      items[2]["text"].get<std::string>(),
+      HasSubstr("r.yaml:2: HTTPRoute shop/api: spec.rules[0].backendRefs[1].name: there is no Service shop/v2"));
+  EXPECT_EQ(ok("GET", "/v1/mesh")["problems"], 3);
+  add("api-1", R"(,"ports":[{"name":"http","port":80}])");
+  EXPECT_EQ(ok("GET", "/v1/problems")["items"].size(), 1u) << "a workload's Service counts";
+}
+
 TEST_F(ApiTest, MustBeHeldWithinTenSeconds) {
   add("api-1");
   time.now += 9s;

@@ -105,7 +105,8 @@ Result<> run(const ControlOptions& options) {
 
   Publisher publisher(reactor, *plane, [&] { save_addresses(options, *plane); });
   Settling settling(reactor);
-  Api api({options.mesh, listeners.grpc->local(), listeners.admin->local(), kVersion}, *plane, files);
+  Api api({options.mesh, listeners.grpc->local(), listeners.admin->local(), kVersion, options.manifests, options.log},
+          *plane, files);
   Rpc rpc(reactor, *plane, publisher, settling, shard);
   grpc::Server grpc;
   rpc.add_to(grpc);

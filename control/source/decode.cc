@@ -116,7 +116,9 @@ Service decode_service(Fields& document) {
   } else {
     spec.ignore({"externalName"});
     if (out.ports.empty() && !spec.report().failed())
-      spec.error("ports", "missing; accepted: a list of at least one port");
+      spec.error("ports",
+                 "a Service without ports takes no requests; accepted: a list of ports, such as [{port: 80, "
+                 "targetPort: 8080}], or type ExternalName");
   }
   if (auto ip = spec.text("clusterIP")) {
     if (*ip == "None") out.headless = true;

@@ -39,6 +39,11 @@ std::vector<Event> Folder::remove(std::string_view file) {
   return events;
 }
 
+void Folder::set_lost(std::string_view path, std::string_view reason) {
+  lost_path_ = path;
+  lost_ = reason;
+}
+
 std::vector<std::string> Folder::files() const {
   std::vector<std::string> out;
   for (const auto& [name, file] : files_) out.push_back(name);
@@ -72,6 +77,10 @@ std::vector<Event> Folder::replace(const std::string& file, Resources resources)
 
 std::vector<Problem> Folder::problems() const {
   std::vector<Problem> out;
+  if (!lost_.empty())
+    out.push_back({Problem::Severity::kError, lost_path_, 0, "", "",
+                   cat("the folder of manifests cannot be read (", lost_,
+                       "), so changes are not seen; what its files said last stays in force until it is back")});
   for (const auto& [name, file] : files_) {
     out.insert(out.end(), file.problems.begin(), file.problems.end());
     bool failed =

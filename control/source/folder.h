@@ -25,6 +25,8 @@ class Folder {
   std::vector<Event> unreadable(std::string_view file, std::string_view reason);
   // A file that is gone.
   std::vector<Event> remove(std::string_view file);
+  // The folder itself, at `path`, cannot be read, and why: what its files said stays. "": it can be again.
+  void set_lost(std::string_view path, std::string_view reason);
   // The files that were told and not removed.
   std::vector<std::string> files() const;
 
@@ -45,6 +47,7 @@ class Folder {
   std::vector<Event> replace(const std::string& file, Resources resources);
   const std::shared_ptr<const Resource>& winner(const ResourceKey& key) const;
 
+  std::string lost_path_, lost_;
   std::map<std::string, File, std::less<>> files_;
   std::map<ResourceKey, std::set<std::string>> owners_;
 };

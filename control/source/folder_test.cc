@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "control/source/references.h"
 #include "libs/base/strings.h"
 
 namespace tulle::control {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -73,6 +75,49 @@ TEST(Folder, TheFirstFileByNameWins) {
   EXPECT_THAT(keys(f.update("b.yaml", service("api", 83))), IsEmpty());
   EXPECT_THAT(keys(f.remove("a.yaml")), ElementsAre("Service default/api 83"));
   EXPECT_THAT(texts(f), IsEmpty());
+}
+
+TEST(Folder, SaysThatItIsGone) {
+  Folder f;
+  f.update("a.yaml", service("api", 80));
+  f.set_lost("/m", "No such file or directory");
+  EXPECT_THAT(texts(f), ElementsAre(AllOf(HasSubstr("/m: the folder of manifests cannot be read (No such file"),
+                                          HasSubstr("stays in force"))));
+  EXPECT_TRUE(f.problems()[0].is_error());
+  f.set_lost("", "");
+  EXPECT_THAT(texts(f), IsEmpty());
+}
+
+HttpRoute route(std::string_view rules) {
+  Parsed parsed = parse_manifest(
+      "r.yaml", cat("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: a}\n"
+                    "spec:\n  parentRefs: [{group: \"\", kind: Service, name: api, port: 80}]\n  rules: ",
+                    rules, "\n"));
+  return std::get<HttpRoute>(parsed.resources.at(0));
+}
+
+TEST(References, WhatIsNotThereIsSaidOnce) {
+  Service api;
+  api.ports = {{"http", 80, PortRef(uint16_t{80}), {}}};
+  auto find = [&](const Ref& ref) { return ref == Ref{"a", "api"} ? &api : nullptr; };
+  auto said = [&](std::string_view rules) {
+    std::vector<std::string> out;
+    for (const Problem& p : missing_references(route(rules), find)) {
+      EXPECT_FALSE(p.is_error());
+      out.push_back(p.to_string());
+    }
+    return out;
+  };
+  EXPECT_THAT(said("[{backendRefs: [{name: api, port: 80}]}]"), IsEmpty());
+  EXPECT_THAT(
+      said("[{backendRefs: [{name: v1, port: 80}, {name: v1, port: 80}]}, {backendRefs: [{name: v1, port: 80}]}]"),
+      ElementsAre(AllOf(HasSubstr("r.yaml:1: HTTPRoute a/r: spec.rules[0].backendRefs[0].name: there is no "
+                                  "Service a/v1, so what is sent there is answered with 502"),
+                        HasSubstr("accepted: a Service of a manifest"))));
+  EXPECT_THAT(said("[{backendRefs: [{name: api, port: 81}]}]"),
+              ElementsAre(HasSubstr("backendRefs[0].port: Service a/api has no port 81")));
+  auto none = [](const Ref&) { return nullptr; };
+  EXPECT_THAT(missing_references(route("[{}]"), none), testing::SizeIs(1)) << "the parent";
 }
 
 TEST(Folder, ReadsOnlyManifests) {

@@ -100,10 +100,16 @@ void FolderWatch::on_ready(uint32_t) {
 void FolderWatch::on_timer() {
   if (lost_) {
     stop();
-    if (auto started = start(); !started) return arm(reactor_.now() + kRetry);
+    if (auto started = start(); !started) {
+      folder_.set_lost(path_, started.error().reason);
+      on_events_({});
+      return arm(reactor_.now() + kRetry);
+    }
     log_info("the folder of manifests is back", {{"folder", path_}});
+    folder_.set_lost("", "");
     lost_ = all_ = false;
     changed_.clear();
+    on_events_({});
     return;
   }
   std::vector<Event> events;

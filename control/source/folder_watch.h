@@ -14,11 +14,12 @@
 namespace tulle::control {
 
 // Files are read when they are closed after writing or moved into place, 20 ms after the first such event, so that an
-// editor's steps count as one. When the folder goes away, all it said stays, and it is looked for each second.
-// Subfolders are not read.
+// editor's steps count as one. When the folder goes away, all it said stays, Folder::problems() says so, and it is
+// looked for each second. Subfolders are not read.
 class FolderWatch final : private rt::FdHandler, private rt::Timer {
  public:
-  // Watches `path` and reads what is there; `on_events` gets the events, from then on too, on the reactor's thread.
+  // Watches `path` and reads what is there; `on_events` gets the events, from then on too, on the reactor's thread;
+  // none where only the problems have changed.
   // `folder` outlives this. Error: there is no such folder, or it cannot be watched.
   static Result<std::unique_ptr<FolderWatch>> open(rt::Reactor& reactor, std::string path, Folder& folder,
                                                    std::function<void(std::vector<Event>)> on_events);

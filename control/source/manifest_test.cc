@@ -100,6 +100,10 @@ spec:
   - port: 99999
 )");
   EXPECT_TRUE(p.failed);
+  EXPECT_THAT(
+      problems(parse_manifest("p.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: api}\nspec: {ports: []}\n")),
+      testing::ElementsAre(HasSubstr("p.yaml:4: Service default/api: spec.ports: a Service without ports takes no "
+                                     "requests; accepted: a list of ports, such as [{port: 80")));
   EXPECT_THAT(p.resources, IsEmpty());
   EXPECT_THAT(
       problems(p),
