@@ -7,6 +7,7 @@
 
 #include "cli/app/completion.h"
 #include "cli/command/commands.h"
+#include "cli/render/text.h"
 #include "cli/run/commands.h"
 #include "libs/base/strings.h"
 
@@ -17,22 +18,19 @@ using namespace tulle::cli;
 
 void add_version_command(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand("version", "Say which version this is.");
-  command.callback([&context] {
-    write_out(cat("tulle ", TULLE_VERSION, "\n"));
-    context.exit_code = kExitOk;
-  });
+  command.callback([&context] { context.exit_code = write_out(cat("tulle ", TULLE_VERSION, "\n")); });
 }
 
 void add_completion_command(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand("completion", "Print what makes a shell complete commands and flags.");
   auto shell = std::make_shared<std::string>();
-  command.add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  command.add_option("shell", *shell, "bash, zsh or fish")
+      ->required()
+      ->check(one_of({"bash", "zsh", "fish"}))
+      ->type_name("SHELL");
   command.footer(
       "  source <(tulle completion bash)        # bash, zsh\n  tulle completion fish | source         # fish");
-  command.callback([&app, &context, shell] {
-    write_out(completion_script(app, *shell));
-    context.exit_code = kExitOk;
-  });
+  command.callback([&app, &context, shell] { context.exit_code = write_out(completion_script(app, *shell)); });
 }
 
 // `tulle run` reads its own options up to the program's name; what follows is the program's. Puts "--" there, which is
@@ -59,6 +57,31 @@ Result<> separate_program(const CLI::App& run, std::vector<std::string>& args) {
   return {};
 }
 
+// That `word`, after `path` ("tulle" or a command with commands of its own), is a command. Error: it names the word and
+// the one that was probably meant.
+Result<> check_command(const CLI::App& parent, std::string_view path, const std::string* word) {
+  std::vector<std::string> names, all;
+  for (const CLI::App* c : parent.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(c->get_name());
+    all.push_back(c->get_name());
+    for (const std::string& alias : c->get_aliases()) all.push_back(alias);
+  }
+  if (!word) return fail(Code::kInvalid, cat(path, ": a command is missing; accepted: ", join(names, ", ")));
+  if (word->starts_with('-') || std::ranges::find(all, *word) != all.end()) return {};
+  std::string meant = nearest_word(*word, names);
+  return fail(Code::kInvalid,
+              cat(path, ": there is no command ", tulle::quoted(*word),
+                  meant.empty() ? "" : cat("; did you mean ", meant, "?"), "\nCommands: ", join(names, ", ")));
+}
+
+Result<> check_commands(const CLI::App& app, const std::vector<std::string>& args) {
+  TULLE_TRY_VOID(check_command(app, "tulle", args.empty() ? nullptr : &args[0]));
+  for (const CLI::App* group : app.get_subcommands([&](const CLI::App* c) { return c->check_name(args[0]); }))
+    if (group->get_require_subcommand_min() > 0)
+      return check_command(*group, group->get_name(), args.size() < 2 ? nullptr : &args[1]);
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -76,7 +99,7 @@ int main(int argc, char** argv) {
   app.footer(
       "`tulle COMMAND --help` says more. Exit codes: 0 done, 1 could not be done, 2 asked wrongly, 3 the mesh is not "
       "up;\n"
-      "`tulle run` gives its program's.");
+      "`tulle run` gives its program's, or 125 where it could not run it or was asked wrongly.");
   add_up_command(app, context);
   add_down_command(app, context);
   add_run_command(app, context);
@@ -88,14 +111,17 @@ int main(int argc, char** argv) {
   add_check_command(app, context);
   add_version_command(app, context);
   add_completion_command(app, context);
+  std::vector<std::string> args(argv + 1, argv + argc);
+  // What `tulle run` is asked wrongly must not look like an answer of its program.
+  const int wrong = !args.empty() && args[0] == "run" ? kExitOwnFailure : kExitUsage;
   try {
-    std::vector<std::string> args(argv + 1, argv + argc);
+    if (auto r = check_commands(app, args); !r) throw CLI::ExtrasError(r.error().reason, CLI::ExitCodes::ExtrasError);
     if (auto r = separate_program(*app.get_subcommand("run"), args); !r)
       throw CLI::ExtrasError(r.error().reason, CLI::ExitCodes::ExtrasError);
     std::ranges::reverse(args);  // as CLI11 takes them
     app.parse(std::move(args));
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitOk : kExitUsage;
+    return app.exit(e) == 0 ? kExitOk : wrong;
   }
   return context.exit_code;
 }

@@ -94,7 +94,7 @@ Result<std::string> ask_control(const MeshPaths& mesh, std::string_view path) {
   if (answer && answer->status == 200) return std::move(answer->body);
   if (answer) return fail(error_of(*answer));
   Error& e = answer.error();
-  if (e.code == Code::kTimeout || e.code == Code::kTooLarge) return fail(std::move(e));
+  if (e.code == Code::kTimeout || e.code == Code::kTooLarge || e.code == Code::kDenied) return fail(std::move(e));
   return fail(Code::kUnavailable,
               cat("mesh ", mesh.name, " is not up (", e.reason, "): start it with `tulle up --mesh ", mesh.name, "`"));
 }
@@ -148,7 +148,17 @@ Result<Inventory> take_inventory(const MeshPaths& mesh) {
   Inventory inventory;
   TULLE_TRY(inventory.pods, parse_pods(pods, services));
   TULLE_TRY(inventory.services, parse_names(services));
+  TULLE_TRY(std::string ended, ask_control(mesh, "/v1/ended-workloads"));
+  TULLE_TRY(inventory.ended, parse_ended(ended));
   return inventory;
+}
+
+Result<std::vector<EndedPod>> parse_ended(std::string_view list_json) {
+  TULLE_TRY(Json items, parse_items(list_json));
+  std::vector<EndedPod> out;
+  for (const Json& item : items)
+    out.push_back({text(item, "namespace"), text(item, "name"), text(item, "service"), text(item, "service_account")});
+  return out;
 }
 
 std::vector<Result<std::string>> read_metrics(const std::vector<PodInfo>& pods) {

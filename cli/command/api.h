@@ -26,6 +26,9 @@ Result<std::vector<PodInfo>> parse_pods(std::string_view pods_json, std::string_
 // (namespace, name) of each item of a list. Pure.
 Result<std::vector<std::pair<std::string, std::string>>> parse_names(std::string_view list_json);
 
+// The answer of /v1/ended-workloads. Pure.
+Result<std::vector<EndedPod>> parse_ended(std::string_view list_json);
+
 // The answer of /v1/problems. Pure.
 Result<std::vector<control::Problem>> parse_problems(std::string_view json);
 
@@ -33,6 +36,7 @@ Result<std::vector<control::Problem>> parse_problems(std::string_view json);
 struct Inventory {
   std::vector<PodInfo> pods;
   std::vector<std::pair<std::string, std::string>> services;  // namespace, name
+  std::vector<EndedPod> ended;                                // the latest first
 };
 Result<Inventory> take_inventory(const MeshPaths& mesh);
 

@@ -1,6 +1,8 @@
 // Everything of the commands that needs no mesh: paths, processes, the API's answers, and the commands themselves where
 // there is none.
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include "cli/command/local_mesh.h"
 #include "cli/command/mesh_paths.h"
 #include "control/source/manifest.h"
+#include "libs/base/fd.h"
 #include "libs/base/strings.h"
 
 namespace tulle::cli {
@@ -110,12 +113,20 @@ TEST(Daemon, IsStartedFoundAndEnded) {
   EXPECT_FALSE(is_alive(*process));
 }
 
+// Waits until a log has its first words, which its program writes once it is ready; at most 10 s.
+bool said_something(const std::string& log) {
+  Fd watch(::inotify_init1(IN_CLOEXEC));
+  ::inotify_add_watch(watch.get(), log.c_str(), IN_MODIFY);
+  pollfd p{watch.get(), POLLIN, 0};
+  return !log_tail(log, 1).empty() || ::poll(&p, 1, 10'000) == 1;
+}
+
 TEST(Daemon, OneThatWillNotEndIsKilled) {
   Folder folder;
   auto process =
       start_daemon({{"/bin/sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"}, folder / "log", true});
   ASSERT_TRUE(process);
-  while (log_tail(folder / "log", 1).empty()) ::usleep(1000);
+  ASSERT_TRUE(said_something(folder / "log"));
   EXPECT_FALSE(end_process(*process, 50ms));
   EXPECT_FALSE(is_alive(*process));
 }
@@ -162,6 +173,17 @@ TEST(Api, Pods) {
   EXPECT_EQ(url_escape("a.b:80/ü"), "a.b%3A80%2F%C3%BC");
 }
 
+TEST(Api, Ended) {
+  auto ended = parse_ended(R"({"items":[{"namespace":"a","name":"b","service":"c","service_account":"d"},5]})");
+  ASSERT_TRUE(ended);
+  EXPECT_EQ((*ended)[0].ns, "a");
+  EXPECT_EQ((*ended)[0].name, "b");
+  EXPECT_EQ((*ended)[0].service, "c");
+  EXPECT_EQ((*ended)[0].service_account, "d");
+  EXPECT_EQ((*ended)[1].name, "");
+  EXPECT_FALSE(parse_ended("[]"));
+}
+
 TEST(Api, Problems) {
   auto problems =
       parse_problems(R"({"items":[{"severity":"warning","file":"a.yaml","line":3,"message":"m"},{"line":"x"}]})");
@@ -201,6 +223,11 @@ TEST(Commands, RefuseWhatIsAskedWrongly) {
                                                                               {"stat", "-o", "yaml"},
                                                                               {"edges", "nodes"},
                                                                               {"get"},
+                                                                              {"get", "nonsense"},
+                                                                              {"get", "pods", "-n", "A_"},
+                                                                              {"up", "--default-inbound-policy", "x"},
+                                                                              {"up", "--log-level", "x"},
+                                                                              {"up", "--dir", "/dev/null"},
                                                                               {"get", "pods", "--mesh", "A/B"},
                                                                               {"diagnostics"}})
     EXPECT_EQ(run(words).code, kExitUsage) << words[0];
@@ -231,6 +258,30 @@ TEST(Validate, GoodAndBad) {
   EXPECT_EQ(run({"validate", folder / "none.yaml"}).code, kExitFailure);
 }
 
+TEST(Validate, WarnsOfWhatARouteNamesAndNobodyDeclares) {
+  Folder folder;
+  std::string route = folder.write("route.yaml",
+                                   "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n"
+                                   "metadata: {name: r, namespace: default}\nspec:\n"
+                                   "  parentRefs: [{group: \"\", kind: Service, name: api, port: 80}]\n"
+                                   "  rules: [{backendRefs: [{name: v1, port: 81}]}]\n");
+  Ran result = run({"validate", route});
+  EXPECT_EQ(result.code, kExitOk);
+  EXPECT_NE(
+      result.out.find("route.yaml:1: HTTPRoute default/r: spec.parentRefs[0].name: there is no Service default/api"),
+      std::string::npos)
+      << result.out;
+  EXPECT_NE(result.out.find("1 resource in 1 file: 0 errors, 2 warnings"), std::string::npos) << result.out;
+  std::string services =
+      folder.write("services.yaml",
+                   "apiVersion: v1\nkind: Service\nmetadata: {name: api}\nspec: {ports: [{port: 80}]}\n"
+                   "---\n"
+                   "apiVersion: v1\nkind: Service\nmetadata: {name: v1}\nspec: {ports: [{port: 80}]}\n");
+  result = run({"validate", route, services});
+  EXPECT_NE(result.out.find("spec.rules[0].backendRefs[0].port: Service default/v1 has no port 81"), std::string::npos)
+      << result.out;
+}
+
 TEST(Example, ItsManifestsAreRightOnceUncommented) {
   EXPECT_TRUE(control::parse_manifest("example.yaml", example_manifest()).resources.empty());
   std::string text;
@@ -242,7 +293,37 @@ TEST(Example, ItsManifestsAreRightOnceUncommented) {
   }
   control::Parsed parsed = control::parse_manifest("example.yaml", text);
   for (const control::Problem& p : parsed.problems) ADD_FAILURE() << p.to_string();
-  EXPECT_EQ(parsed.resources.size(), 3u);
+  EXPECT_EQ(parsed.resources.size(), 5u);
+  Folder folder;
+  EXPECT_EQ(run({"validate", folder.write("example.yaml", text)}).out, "5 resources in 1 file: 0 errors, 0 warnings\n");
+}
+
+TEST(Up, WhatARunningMeshDoesNotHave) {
+  constexpr std::string_view kMesh =
+      R"({"manifestFolder":"/m","defaultInboundPolicy":"all-unauthenticated","logLevel":"info"})";
+  EXPECT_TRUE(differences({}, kMesh, true).empty());
+  Wishes same{"/m", "all-unauthenticated", "info", false, true};
+  EXPECT_TRUE(differences(same, kMesh, false).empty());
+  Wishes other{"/n", "deny", "debug", true, true};
+  EXPECT_EQ(
+      differences(other, kMesh, true),
+      (std::vector<std::string>{"--dir /n: it reads /m", "--default-inbound-policy deny: it has all-unauthenticated",
+                                "--log-level debug: it has info", "--foreground: it runs apart from this command",
+                                "--no-prometheus: it has one"}));
+}
+
+TEST(Up, AFailureLeavesNoFolder) {
+  Folder folder;
+  ::setenv("XDG_RUNTIME_DIR", (folder / "run").c_str(), 1);
+  ::setenv("XDG_STATE_HOME", (folder / "state").c_str(), 1);
+  // In the way of the folder of manifests stands a file.
+  folder.write("file", "");
+  Ran result = run({"up", "--mesh", "nobody", "--dir", folder / "file/mesh"});
+  EXPECT_NE(result.code, kExitOk);
+  EXPECT_FALSE(fs::exists(folder / "run/tulle"));
+  EXPECT_FALSE(fs::exists(folder / "state/tulle"));
+  ::unsetenv("XDG_RUNTIME_DIR");
+  ::unsetenv("XDG_STATE_HOME");
 }
 
 TEST(Prometheus, Configuration) {

@@ -88,8 +88,10 @@ Result<ProcessId> start_daemon(const DaemonSpec& spec) {
     return fail(sys_error(spec.command[0], err));
   }
   auto process = find_process(pid);
-  if (!process) return fail(Code::kInternal, cat(spec.command[0], " ended at once; see ", spec.log_path));
-  return *process;
+  if (process) return *process;
+  ::waitpid(pid, nullptr, 0);
+  return fail(Code::kInternal, cat(spec.command[0], " has ended at once; the end of ", spec.log_path, ":\n",
+                                   log_tail(spec.log_path, 10)));
 }
 
 // Waits until it is gone; false after `patience`.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/command/api.h"
 #include "cli/command/commands.h"
@@ -47,7 +48,7 @@ int endpoints(const Context& context, const std::vector<std::string>& authoritie
   for (const std::string& authority : authorities) {
     auto text = ask_control(*mesh, cat("/v1/endpoints?target=", url_escape(authority)));
     if (!text) {
-      code = report(std::move(text.error()).with(authority));
+      code = report(std::move(text.error()).with(tulle::quoted(authority)));
       continue;
     }
     Json answer = Json::parse(*text, nullptr, false);
@@ -56,9 +57,10 @@ int endpoints(const Context& context, const std::vector<std::string>& authoritie
       return report(Error(Code::kProtocol, "the control plane's answer is not a list of endpoints"));
     for (Json& e : list) all.push_back(std::move(e));
   }
-  if (context.output == "json") write_out(all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-  else if (code == kExitOk || !all.empty()) write_table(context, endpoint_table(all));
-  return code;
+  int written = kExitOk;
+  if (context.output == "json") written = write_out(all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  else if (code == kExitOk || !all.empty()) written = write_table(context, endpoint_table(all));
+  return code == kExitOk ? written : code;
 }
 
 int policy(const Context& context, const std::string& target) {
@@ -68,8 +70,20 @@ int policy(const Context& context, const std::string& target) {
   if (!text) return report(text.error());
   Json answer = Json::parse(*text, nullptr, false);
   if (answer.is_discarded()) return report(Error(Code::kProtocol, "the control plane's answer is not JSON"));
-  write_out(answer.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-  return kExitOk;
+  return write_out(answer.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+// What `proxy-metrics` takes for a name now.
+std::string metrics_names(const std::vector<PodInfo>& pods) {
+  std::set<std::string> names;
+  for (const PodInfo& pod : pods) {
+    if (!pod.meshed) continue;
+    names.insert(pod.name);
+    names.insert(pod.services.begin(), pod.services.end());
+  }
+  if (names.empty()) return "no pod runs in this mesh: `tulle run` starts one";
+  return cat("accepted: a meshed pod or a service of one (", join({names.begin(), names.end()}, ", "),
+             "), or no name for all");
 }
 
 int proxy_metrics(const Context& context, const std::string& name, const std::string& name_space) {
@@ -83,14 +97,23 @@ int proxy_metrics(const Context& context, const std::string& name, const std::st
     if (named && pod.meshed && (name_space.empty() || pod.ns == name_space)) pods.push_back(pod);
   }
   if (pods.empty())
-    return report(Error(Code::kNotFound, cat("no meshed pod or service is named ", tulle::quoted(name))));
+    return report(
+        Error(Code::kNotFound,
+              cat(name.empty() ? "no metrics to show" : cat("NAME: found ", tulle::quoted(name)),
+                  name_space.empty() ? "" : cat(" in namespace ", name_space), "; ", metrics_names(inventory->pods))));
   std::vector<Result<std::string>> answers = read_metrics(pods);
   int code = kExitOk;
   for (size_t i = 0; i < pods.size(); ++i) {
+    std::string text;
     if (pods.size() > 1)
-      write_out(cat("#\n# POD ", pods[i].ns, '/', pods[i].name, " (", i + 1, " of ", pods.size(), ")\n#\n"));
-    if (answers[i]) write_out(*answers[i]);
-    else code = report(answers[i].error().with(cat(pods[i].ns, '/', pods[i].name)));
+      text = cat("#\n# POD ", pods[i].ns, '/', pods[i].name, " (", i + 1, " of ", pods.size(), ")\n#\n");
+    if (answers[i]) {
+      text += *answers[i];
+    } else {
+      report(answers[i].error().with(cat(pods[i].ns, '/', pods[i].name)));
+      code = kExitFailure;
+    }
+    if (write_out(text) != kExitOk) return kExitFailure;
   }
   return code;
 }
@@ -124,7 +147,7 @@ void add_proxy_metrics(CLI::App& group, Context& context) {
   CLI::App* command =
       group.add_subcommand("proxy-metrics", "Print the metrics of proxies: of a pod, of a service's pods, or of all.");
   command->add_option("name", *name, "a pod or a service; all without one")->type_name("NAME");
-  command->add_option("-n,--namespace", *name_space, "only this namespace")->type_name("NAMESPACE");
+  add_namespace_option(*command, *name_space);
   add_mesh_option(*command, context);
   command->callback([name, name_space, &context] { context.exit_code = proxy_metrics(context, *name, *name_space); });
 }

@@ -18,9 +18,8 @@ static Result<int> down(const std::string& mesh_name, bool purge) {
     ended = end_mesh(mesh);
   }
   if (purge) purge_mesh(mesh);
-  write_out(cat("Mesh ", mesh.name, ended ? " is down" : " was not up",
-                purge ? "; its keys and addresses are gone.\n" : ".\n"));
-  return kExitOk;
+  return write_out(cat("Mesh ", mesh.name, ended ? " is down" : " was not up",
+                       purge ? "; its keys and addresses are gone.\n" : ".\n"));
 }
 
 void add_down_command(CLI::App& app, Context& context) {

@@ -8,8 +8,8 @@
 
 namespace tulle::cli {
 
-static Table edges_of(const ObserveOptions& options, const std::vector<Scrape>& scrapes) {
-  std::vector<EdgeRow> rows = edge_rows(scrapes, options.grain());
+static Table edges_of(const ObserveOptions& options, const std::vector<Scrape>& scrapes, const Inventory& inventory) {
+  std::vector<EdgeRow> rows = edge_rows(scrapes, options.grain(), inventory.ended);
   std::erase_if(rows, [&](const EdgeRow& row) {
     return !options.name_space.empty() && row.src_ns != options.name_space && row.dst_ns != options.name_space;
   });
@@ -24,11 +24,12 @@ void add_edges_command(CLI::App& app, Context& context) {
       "latency as\n"
       "the client's proxy sees them. An edge is listed from its first use on; its figures are of the time looked at. A "
       "client\n"
-      "without a proxy is listed as the server's proxy knows it: by its service account, or as (unmeshed).");
+      "without a proxy is (unmeshed); one that has ended keeps its name where its service account was its own.");
   add_observe_options(*command, context, *options);
   command->callback([options, &context] {
-    context.exit_code = run_observation(
-        context, *options, [&](const auto& scrapes, const Inventory&) { return edges_of(*options, scrapes); });
+    context.exit_code = run_observation(context, *options, [&](const auto& scrapes, const Inventory& inventory) {
+      return edges_of(*options, scrapes, inventory);
+    });
   });
 }
 

@@ -29,12 +29,12 @@ const std::vector<KindName>& kinds() {
   return all;
 }
 
-// "pod" → "pods"; what is not known goes to the control plane as it is, in lower case.
+// "pod" → "pods"; "" for what is no kind.
 std::string plural_of(std::string_view kind) {
   std::string asked = to_lower(kind);
   for (const KindName& k : kinds())
     if (asked == k.plural || std::ranges::find(k.others, asked) != k.others.end()) return std::string(k.plural);
-  return asked;
+  return "";
 }
 
 std::string kind_list() {
@@ -137,12 +137,12 @@ struct GetOptions {
 };
 
 int get(const Context& context, const GetOptions& options) {
+  std::string kind = plural_of(options.kind);
+  if (kind.empty())
+    return report(Error(Code::kInvalid, cat("KIND: found ", tulle::quoted(options.kind), "; accepted: ", kind_list())));
   auto mesh = mesh_paths(context.mesh);
   if (!mesh) return report(mesh.error());
-  std::string kind = plural_of(options.kind);
-  auto text = ask_control(*mesh, cat("/v1/resources/", url_escape(kind)));
-  if (!text && text.error().code == Code::kNotFound)
-    return report(Error(Code::kInvalid, cat("kind ", tulle::quoted(options.kind), ": ", kind_list(), " are accepted")));
+  auto text = ask_control(*mesh, cat("/v1/resources/", kind));
   if (!text) return report(text.error());
   Json list = Json::parse(*text, nullptr, false);
   if (!list.is_object() || !list["items"].is_array())
@@ -159,11 +159,9 @@ int get(const Context& context, const GetOptions& options) {
   if (context.output == "json") {
     list["items"] = items;
     bool one = !options.name.empty() && items.size() == 1;
-    write_out((one ? items[0] : list).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-  } else {
-    write_table(context, table_of(kind, items, cat("There are no ", kind, ".")));
+    return write_out((one ? items[0] : list).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   }
-  return kExitOk;
+  return write_table(context, table_of(kind, items, cat("There are no ", kind, ".")));
 }
 
 }  // namespace
@@ -175,7 +173,7 @@ void add_get_command(CLI::App& app, Context& context) {
                       "With -o json: a list of Kubernetes objects, or with a NAME that object alone."));
   command->add_option("kind", options->kind, "what to show, such as pods")->required()->type_name("KIND");
   command->add_option("name", options->name, "only the one of this name")->type_name("NAME");
-  command->add_option("-n,--namespace", options->name_space, "only this namespace")->type_name("NAMESPACE");
+  add_namespace_option(*command, options->name_space);
   add_mesh_option(*command, context);
   add_output_option(*command, context);
   command->callback([options, &context] { context.exit_code = get(context, *options); });

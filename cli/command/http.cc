@@ -1,9 +1,9 @@
 #include "cli/command/http.h"
 
-#include <algorithm>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "libs/base/strings.h"
-#include "libs/httpio/client.h"
 #include "libs/net/socket.h"
 #include "libs/rt/combine.h"
 #include "libs/rt/scope.h"
@@ -11,54 +11,109 @@
 namespace tulle::cli {
 namespace {
 
-constexpr size_t kMaxBody = 64 << 20;
 constexpr size_t kAtOnce = 64;
 
 using StreamResult = Result<std::unique_ptr<net::Stream>>;
 
-rt::Task<StreamResult> dial(rt::Reactor& reactor, const HttpServer* server, TimePoint deadline) {
-  if (!server->socket_path.empty()) {
-    auto fd = net::connect_unix(server->socket_path);
-    if (!fd) co_return fail(std::move(fd).error());
-    co_return std::make_unique<net::TcpStream>(reactor, std::move(*fd), SocketAddr(), SocketAddr(), false);
+http::RequestHead head_of(const std::string& method, const std::string& path, size_t body_size) {
+  http::RequestHead head;
+  head.set_method(method);
+  head.path = path;
+  head.authority = "localhost";
+  head.headers.add(http::HeaderId::kHost, head.authority);
+  if (body_size > 0) {
+    head.headers.add(http::HeaderId::kContentType, "application/json");
+    head.headers.add(http::HeaderId::kContentLength, cat(body_size));
   }
-  net::ConnectOptions options;
-  TULLE_CO_TRY(net::Connected connected, co_await net::connect(reactor, server->address, options, deadline));
-  co_return std::make_unique<net::TcpStream>(reactor, std::move(connected.fd), connected.local, server->address, false);
+  return head;
 }
 
-rt::Task<Result<std::string>> read_body(httpio::ClientExchange* exchange) {
-  std::string body;
+rt::Task<Result<int>> final_status(httpio::ClientExchange& exchange) {
+  while (true) {
+    TULLE_CO_TRY(http::ResponseHead head, co_await exchange.response());
+    if (head.status >= 200) co_return head.status;
+  }
+}
+
+rt::Task<Result<HttpAnswer>> call(rt::Reactor& reactor, Connector connector, std::string method, std::string path,
+                                  std::string body, size_t max_answer) {
+  httpio::Client client(reactor, httpio::Protocol::kHttp1, std::move(connector), {});
+  http::RequestHead head = head_of(method, path, body.size());
+  TULLE_CO_TRY(auto exchange, co_await client.start(head, body.empty()));
+  if (!body.empty()) {
+    Buffer bytes;
+    bytes.append(body);
+    exchange->write(std::move(bytes));
+    TULLE_CO_TRY_VOID(exchange->finish());
+  }
+  HttpAnswer answer;
+  TULLE_CO_TRY(answer.status, co_await final_status(*exchange));
   while (true) {
     TULLE_CO_TRY(Buffer bytes, co_await exchange->read());
-    if (bytes.empty()) co_return body;
-    if (body.size() + bytes.size() > kMaxBody) co_return fail(Code::kTooLarge, "the answer is larger than 64 MiB");
-    body += bytes.view();
+    if (bytes.empty()) co_return answer;
+    if (answer.body.size() + bytes.size() > max_answer)
+      co_return fail(Code::kTooLarge, cat(path, ": the answer is larger than ", max_answer, " bytes"));
+    answer.body += bytes.view();
   }
 }
 
-rt::Task<Result<HttpAnswer>> get(rt::Reactor& reactor, const Ask* ask, TimePoint deadline) {
-  httpio::Client client(reactor, httpio::Protocol::kHttp1,
-                        [&reactor, ask, deadline] { return dial(reactor, &ask->server, deadline); }, {});
-  http::RequestHead head;
-  head.path = ask->path;
-  head.authority = ask->server.socket_path.empty() ? ask->server.address.to_string() : "localhost";
-  head.headers.add(http::HeaderId::kHost, head.authority);
-  TULLE_CO_TRY(auto exchange, co_await client.start(head, true));
-  int status = 0;
-  while (status < 200) {
-    TULLE_CO_TRY(http::ResponseHead answer, co_await exchange->response());
-    status = answer.status;
-  }
-  TULLE_CO_TRY(std::string body, co_await read_body(exchange.get()));
-  co_return HttpAnswer{status, std::move(body)};
+rt::Task<StreamResult> connect_unix(rt::Reactor& reactor, std::string path) {
+  TULLE_CO_TRY(Fd fd, net::connect_unix(path));
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    co_return fail(sys_error("peer of the socket", errno));
+  if (peer.uid != ::geteuid() && peer.uid != 0)
+    co_return fail(Code::kDenied, cat(path, " is served by another user (uid ", peer.uid, ")"));
+  co_return std::make_unique<net::TcpStream>(reactor, std::move(fd), SocketAddr(), SocketAddr(), false);
 }
 
-rt::Task<void> get_into(rt::Reactor& reactor, const Ask* ask, TimePoint deadline, Result<HttpAnswer>* out) {
-  *out = co_await rt::with_deadline(reactor, deadline, "HTTP", get(reactor, ask, deadline));
+rt::Task<StreamResult> connect_tcp(rt::Reactor& reactor, SocketAddr to, TimePoint deadline) {
+  net::ConnectOptions options;
+  TULLE_CO_TRY(net::Connected c, co_await net::connect(reactor, to, options, deadline));
+  co_return std::make_unique<net::TcpStream>(reactor, std::move(c.fd), c.local, to, false);
+}
+
+rt::Task<void> get_into(rt::Reactor& reactor, const Ask* ask, Duration timeout, Result<HttpAnswer>* out) {
+  Connector connector = ask->server.socket_path.empty() ? tcp_connector(reactor, ask->server.address, timeout)
+                                                        : unix_connector(reactor, ask->server.socket_path);
+  *out = co_await http_call(reactor, std::move(connector), "GET", ask->path, "", reactor.now() + timeout);
 }
 
 }  // namespace
+
+Connector unix_connector(rt::Reactor& reactor, std::string socket_path) {
+  return [&reactor, path = std::move(socket_path)] { return connect_unix(reactor, path); };
+}
+
+Connector tcp_connector(rt::Reactor& reactor, SocketAddr to, Duration timeout) {
+  return [&reactor, to, timeout] { return connect_tcp(reactor, to, reactor.now() + timeout); };
+}
+
+rt::Task<Result<HttpAnswer>> http_call(rt::Reactor& reactor, Connector connector, std::string method, std::string path,
+                                       std::string body, TimePoint deadline, size_t max_answer) {
+  std::string what = cat(method, " ", path);
+  co_return co_await rt::with_deadline(
+      reactor, deadline, what,
+      call(reactor, std::move(connector), std::move(method), std::move(path), std::move(body), max_answer));
+}
+
+rt::Task<Error> http_hold(rt::Reactor& reactor, Connector connector, std::string path, std::function<void()> on_open) {
+  httpio::Client client(reactor, httpio::Protocol::kHttp1, std::move(connector), {});
+  http::RequestHead head = head_of("GET", path, 0);
+  auto exchange = co_await client.start(head, true);
+  if (!exchange) co_return std::move(exchange).error();
+  auto status = co_await final_status(**exchange);
+  if (!status) co_return std::move(status).error();
+  if (*status != 200)
+    co_return Error(*status == 404 ? Code::kNotFound : Code::kUnavailable, cat(path, ": status ", *status));
+  on_open();
+  while (true) {
+    auto bytes = co_await (*exchange)->read();
+    if (!bytes) co_return std::move(bytes).error();
+    if (bytes->empty()) co_return Error(Code::kClosed, "the control plane ended the registration");
+  }
+}
 
 std::vector<Result<HttpAnswer>> http_get_all(const std::vector<Ask>& asks, Duration timeout) {
   std::vector<Result<HttpAnswer>> answers(asks.size(), Result<HttpAnswer>());
@@ -66,7 +121,7 @@ std::vector<Result<HttpAnswer>> http_get_all(const std::vector<Ask>& asks, Durat
   rt::Scope scope(reactor);
   for (size_t i = 0; i < asks.size() || scope.size() > 0;) {
     while (i < asks.size() && scope.size() < kAtOnce) {
-      scope.spawn(get_into(reactor, &asks[i], reactor.now() + timeout, &answers[i]));
+      scope.spawn(get_into(reactor, &asks[i], timeout, &answers[i]));
       ++i;
     }
     reactor.turn(100ms);

@@ -37,6 +37,7 @@ int end_programs(const MeshPaths& mesh) {
     }
     ::unlink(path.c_str());
   }
+  ::unlink(mesh.in_runtime("up.pid").c_str());
   return ended;
 }
 
@@ -46,8 +47,12 @@ static void remove_parent(const std::string& path) { ::rmdir(std::filesystem::pa
 void abandon_mesh(const MeshPaths& mesh) {
   end_programs(mesh);
   for (std::string_view name : {"lock", "prometheus.yml", "prometheus.url"}) ::unlink(mesh.in_runtime(name).c_str());
-  ::rmdir(mesh.runtime.c_str());  // where nothing is left
-  remove_parent(mesh.runtime);
+  std::error_code ec;
+  if (std::filesystem::is_empty(control_log(mesh), ec) && !ec) ::unlink(control_log(mesh).c_str());
+  for (const std::string& folder : {mesh.runtime, mesh.state}) {
+    ::rmdir(folder.c_str());  // where nothing is left
+    remove_parent(folder);
+  }
 }
 
 int end_mesh(const MeshPaths& mesh) {
@@ -93,7 +98,21 @@ const char* example_manifest() {
 #   proxyProtocol: HTTP/1
 #   accessPolicy: all-authenticated
 
-# Where its requests go: nine of ten to hello-v1, one to hello-v2 (two more Services, which select by version).
+# Where its requests go: nine of ten to version v1, one to v2. Backends are Services too, here chosen by version.
+# ---
+# apiVersion: v1
+# kind: Service
+# metadata: {name: hello-v1, namespace: default}
+# spec:
+#   selector: {app: hello, version: v1}
+#   ports: [{name: http, port: 80, targetPort: http}]
+# ---
+# apiVersion: v1
+# kind: Service
+# metadata: {name: hello-v2, namespace: default}
+# spec:
+#   selector: {app: hello, version: v2}
+#   ports: [{name: http, port: 80, targetPort: http}]
 # ---
 # apiVersion: gateway.networking.k8s.io/v1
 # kind: HTTPRoute
@@ -107,11 +126,29 @@ const char* example_manifest() {
 )";
 }
 
-std::string targets_url(std::string_view mesh_json) {
+// A text of the answer of /v1/mesh; "" where there is none.
+static std::string mesh_text(std::string_view mesh_json, const char* key) {
   auto mesh = nlohmann::json::parse(mesh_json, nullptr, false);
   if (!mesh.is_object()) return "";
-  auto url = mesh.find("prometheusTargets");
-  return url != mesh.end() && url->is_string() ? url->get<std::string>() : "";
+  auto found = mesh.find(key);
+  return found != mesh.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+std::string targets_url(std::string_view mesh_json) { return mesh_text(mesh_json, "prometheusTargets"); }
+
+std::vector<std::string> differences(const Wishes& wishes, std::string_view mesh_json, bool prometheus) {
+  std::vector<std::string> out;
+  auto compare = [&](std::string_view flag, const std::optional<std::string>& wish, const char* key,
+                     std::string_view verb) {
+    std::string now = mesh_text(mesh_json, key);
+    if (wish && *wish != now) out.push_back(cat(flag, ' ', *wish, ": it ", verb, ' ', now));
+  };
+  compare("--dir", wishes.dir, "manifestFolder", "reads");
+  compare("--default-inbound-policy", wishes.default_policy, "defaultInboundPolicy", "has");
+  compare("--log-level", wishes.log_level, "logLevel", "has");
+  if (wishes.foreground) out.push_back("--foreground: it runs apart from this command");
+  if (wishes.no_prometheus && prometheus) out.push_back("--no-prometheus: it has one");
+  return out;
 }
 
 std::string prometheus_config(std::string_view targets_url) {

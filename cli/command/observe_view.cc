@@ -75,18 +75,20 @@ Table edge_table(const std::vector<EdgeRow>& rows) {
                    {"CLIENT_ID", "client_id", false, true},
                    {"SERVER_ID", "server_id", false, true},
                    {"SECURED", "secured"},
-                   {"", "no_tls_reason"}};
+                   {"", "no_tls_reason"},
+                   {"", "src_ended"}};
   add_traffic_columns(table.columns);
   table.empty = "No traffic has been seen yet.";
   for (const EdgeRow& row : rows) {
-    std::vector<Cell> cells{text_cell(row.src),
+    std::vector<Cell> cells{row.src_text.empty() ? text_cell(row.src) : text_cell(row.src_text, row.src),
                             text_cell(row.dst),
                             text_cell(row.src_ns),
                             text_cell(row.dst_ns),
                             text_cell(row.client_id),
                             text_cell(row.server_id),
                             no_cell(),
-                            text_cell(row.reason)};
+                            text_cell(row.reason),
+                            bool_cell(row.src_ended, "")};
     cells[6] =
         row.secured ? bool_cell(true, "√").styled(Style::kGood) : bool_cell(false, row.reason).styled(Style::kBad);
     add_traffic_cells(cells, row.traffic);

@@ -68,6 +68,8 @@ void for_each_change(const Scrape& scrape, std::string_view direction, std::stri
 struct EdgeKey {
   std::string src_ns, src, dst_ns, dst, server_id, client_id, reason;
   bool secured;
+  bool src_ended = false;
+  std::string src_text{};
   auto operator<=>(const EdgeKey&) const = default;
 };
 
@@ -128,8 +130,28 @@ EdgeKey inbound_key(const PodInfo& pod, const Sample& s, Grain grain) {
 
 using Edges = std::map<EdgeKey, Traffic>;
 
+// Gives a client that a server knows by its service account (key.src) the name that it had. As long as a pod of that
+// account runs whose proxy was not heard, it may be that one.
+void name_ended(EdgeKey& key, const std::vector<Scrape>& scrapes, Grain grain, const std::vector<EndedPod>& ended) {
+  constexpr size_t kMostNames = 3;
+  for (const Scrape& s : scrapes)
+    if (s.pod.meshed && s.after.empty() && s.pod.ns == key.src_ns && s.pod.service_account == key.src) return;
+  std::vector<std::string> names;
+  for (const EndedPod& pod : ended) {
+    if (pod.ns != key.src_ns || pod.service_account != key.src) continue;
+    const std::string& name = grain == Grain::kPod || pod.service.empty() ? pod.name : pod.service;
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  }
+  if (names.empty()) return;
+  key.src_ended = true;
+  if (names.size() == 1) key.src = names[0];
+  else if (names.size() <= kMostNames) key.src_text = cat(join(names, " or "), " (ended)");
+  if (key.src_text.empty()) key.src_text = cat(key.src, " (ended)");
+}
+
 // The edges of clients that no proxy of ours speaks for.
-void add_servers_view(Edges& edges, const std::vector<Scrape>& scrapes, Grain grain) {
+void add_servers_view(Edges& edges, const std::vector<Scrape>& scrapes, Grain grain,
+                      const std::vector<EndedPod>& ended) {
   std::set<std::tuple<std::string, std::string, std::string>> told;  // client's identity, server's namespace and name
   for (const auto& [key, traffic] : edges) told.emplace(key.client_id, key.dst_ns, key.dst);
   for (const Scrape& scrape : scrapes) {
@@ -146,7 +168,9 @@ void add_servers_view(Edges& edges, const std::vector<Scrape>& scrapes, Grain gr
         known = std::ranges::any_of(
             names, [&](const std::string& n) { return told.contains({key.client_id, key.dst_ns, n}); });
       if (known) continue;
-      edges[key].add(traffic);
+      EdgeKey named = key;
+      if (key.secured) name_ended(named, scrapes, grain, ended);
+      edges[named].add(traffic);
     }
   }
 }
@@ -207,18 +231,18 @@ std::vector<StatRow> stat_rows(const std::vector<Scrape>& scrapes, Grain grain,
   return out;
 }
 
-std::vector<EdgeRow> edge_rows(const std::vector<Scrape>& scrapes, Grain grain) {
+std::vector<EdgeRow> edge_rows(const std::vector<Scrape>& scrapes, Grain grain, const std::vector<EndedPod>& ended) {
   Edges edges;
   for (const Scrape& scrape : scrapes)
     for_each_change(scrape, "outbound", "dst", [&](const Sample& s, double change) {
       count(edges[outbound_key(scrape.pod, s, grain)], s, change, scrape.seconds);
     });
-  add_servers_view(edges, scrapes, grain);
+  add_servers_view(edges, scrapes, grain, ended);
   std::vector<EdgeRow> out;
   for (auto& [key, traffic] : edges)
     if (traffic.ever > 0 || traffic.connections > 0)
-      out.push_back({key.src_ns, key.src, key.dst_ns, key.dst, key.client_id, key.server_id, key.secured, key.reason,
-                     std::move(traffic)});
+      out.push_back({key.src_ns, key.src, key.src_text, key.src_ended, key.dst_ns, key.dst, key.client_id,
+                     key.server_id, key.secured, key.reason, std::move(traffic)});
   return out;
 }
 

@@ -23,6 +23,14 @@ struct PodInfo {
   const std::string& workload() const { return services.empty() ? name : services[0]; }
 };
 
+// An instance that has ended not long ago, as the control plane remembers it.
+struct EndedPod {
+  std::string ns;
+  std::string name;
+  std::string service;  // "": none
+  std::string service_account;
+};
+
 // The metrics of one pod's proxy at two moments. `before` empty: everything since the proxy started counts.
 struct Scrape {
   PodInfo pod;
@@ -63,6 +71,8 @@ std::vector<StatRow> stat_rows(const std::vector<Scrape>& scrapes, Grain grain,
 
 struct EdgeRow {
   std::string src_ns, src;
+  std::string src_text;    // for people, where it differs from src: "curl (ended)"; "" where it does not
+  bool src_ended = false;  // the client has ended
   std::string dst_ns, dst;
   std::string client_id, server_id;  // "" where not known or none
   bool secured = false;
@@ -70,7 +80,10 @@ struct EdgeRow {
   Traffic traffic;
 };
 // Who talked to whom, as the clients' proxies saw it; a client that has no proxy, or whose proxy has ended, as the
-// servers' proxies saw it (under the name of its service account, or "(unmeshed)"). Pods' admin ports are left out.
-std::vector<EdgeRow> edge_rows(const std::vector<Scrape>& scrapes, Grain grain);
+// servers' proxies saw it: "(unmeshed)", or an identity, which is a service account. Such a client goes by the name of
+// the pod of `ended` that had the account, where all of them had one name, else by the account. Pods' admin ports are
+// left out.
+std::vector<EdgeRow> edge_rows(const std::vector<Scrape>& scrapes, Grain grain,
+                               const std::vector<EndedPod>& ended = {});
 
 }  // namespace tulle::cli

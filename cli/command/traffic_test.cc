@@ -92,6 +92,35 @@ TEST(Edges, ServersViewOfWhoCannotBeAsked) {
   EXPECT_DOUBLE_EQ(rows[1].traffic.to_server, 50);
 }
 
+TEST(Edges, AClientThatHasEndedKeepsItsName) {
+  Scrape api{pod("api-1", {"api"}, "api"), {}, samples(server_metrics(4, client_id("acct"))), 1};
+  auto edge = [&](Grain grain, const std::vector<EndedPod>& ended, std::vector<Scrape> more = {}) {
+    more.push_back(api);
+    auto rows = edge_rows(more, grain, ended);
+    EXPECT_EQ(rows.size(), 1u);
+    return rows.at(0);
+  };
+  std::vector<EndedPod> one{
+      {"default", "web-1", "web", "acct"}, {"other", "x", "", "acct"}, {"default", "y", "", "else"}};
+  EXPECT_EQ(edge(Grain::kService, one).src, "web");
+  EXPECT_EQ(edge(Grain::kService, one).src_text, "web (ended)");
+  EXPECT_TRUE(edge(Grain::kService, one).src_ended);
+  EXPECT_EQ(edge(Grain::kPod, one).src, "web-1");
+  EXPECT_FALSE(edge(Grain::kPod, {}).src_ended);
+  EXPECT_EQ(edge(Grain::kPod, {}).src, "acct");
+  EXPECT_EQ(edge(Grain::kPod, {}).src_text, "");
+  // Two had the account: it is one of them.
+  std::vector<EndedPod> two = one;
+  two.push_back({"default", "web-2", "web", "acct"});
+  EXPECT_EQ(edge(Grain::kService, two).src, "web");
+  EXPECT_EQ(edge(Grain::kPod, two).src, "acct");
+  EXPECT_EQ(edge(Grain::kPod, two).src_text, "web-1 or web-2 (ended)");
+  for (const char* name : {"web-3", "web-4"}) two.push_back({"default", name, "web", "acct"});
+  EXPECT_EQ(edge(Grain::kPod, two).src_text, "acct (ended)");
+  // A pod with the account runs and was not heard: it may be that one.
+  EXPECT_FALSE(edge(Grain::kPod, one, {{pod("web-9", {"web"}, "acct"), {}, {}, 0}}).src_ended);
+}
+
 TEST(Edges, WhatHasNoNameGoesByItsAddress) {
   Scrape web{pod("web-1", {}, "default"),
              {},

@@ -26,6 +26,7 @@ namespace {
 
 struct UpOptions {
   std::string dir = "mesh";
+  bool dir_given = false;
   std::string default_policy;
   std::string log_level;
   bool foreground = false;
@@ -41,22 +42,35 @@ Result<Fd> take_lock(const MeshPaths& mesh) {
   return fd;
 }
 
-// The manifests' folder, made with an example where there is none. Returns its full path.
-Result<std::string> prepare_folder(const std::string& dir, bool& made) {
+// The full path of the folder of manifests, which may be yet to be made.
+Result<std::string> full_path(const std::string& dir) {
   std::error_code ec;
-  std::filesystem::path path = std::filesystem::absolute(dir, ec);
-  if (std::filesystem::exists(path, ec)) {
-    if (!std::filesystem::is_directory(path, ec)) return fail(Code::kInvalid, cat("--dir ", dir, " is not a folder"));
-    return path.string();
-  }
-  if (!std::filesystem::create_directories(path, ec))
-    return fail(Code::kIo, cat("making folder ", dir, ": ", ec.message()));
-  std::FILE* file = std::fopen((path / "example.yaml").c_str(), "wx");
-  if (!file) return fail(sys_error(cat(dir, "/example.yaml"), errno));
-  std::fputs(example_manifest(), file);
-  std::fclose(file);
-  made = true;
-  return path.string();
+  std::filesystem::path path = std::filesystem::weakly_canonical(std::filesystem::absolute(dir, ec), ec);
+  if (ec || dir.empty())
+    return fail(Code::kInvalid, cat("--dir ", tulle::quoted(dir), ": ", ec ? ec.message() : "is empty"));
+  if (std::filesystem::exists(path, ec) && !std::filesystem::is_directory(path, ec))
+    return fail(Code::kInvalid,
+                cat("--dir ", tulle::quoted(dir), " is not a folder; accepted: a folder, or a path to make one"));
+  std::string text = path.string();
+  if (text.size() > 1 && text.ends_with('/')) text.pop_back();
+  return text;
+}
+
+// Makes the folder, with an example, where there is none. True: it did.
+Result<bool> prepare_folder(const std::string& path) {
+  std::error_code ec;
+  if (std::filesystem::exists(path, ec)) return false;
+  std::filesystem::create_directories(path, ec);
+  if (ec) return fail(Code::kIo, cat("making folder ", path, ": ", ec.message()));
+  std::string example = cat(path, "/example.yaml");
+  std::FILE* file = std::fopen(example.c_str(), "wx");
+  bool written = file && std::fputs(example_manifest(), file) >= 0;
+  int err = errno;
+  if (file && std::fclose(file) != 0) written = false;
+  if (written) return true;
+  ::unlink(example.c_str());
+  ::rmdir(path.c_str());
+  return fail(sys_error(example, err));
 }
 
 // Waits until the control plane answers; error: it ended or took too long.
@@ -72,22 +86,26 @@ Result<> wait_for_control(const MeshPaths& mesh, const ProcessId& control, Durat
               cat("tulle-control does not answer after ", format_duration(patience), "; see ", control_log(mesh)));
 }
 
-Result<ProcessId> start(const MeshPaths& mesh, std::string_view name, std::vector<std::string> command, std::string log,
-                        bool detached) {
-  TULLE_TRY(ProcessId process, start_daemon({std::move(command), std::move(log), detached}));
+Result<> write_pid_file(const MeshPaths& mesh, std::string_view name, const ProcessId& process) {
   std::string path = mesh.in_runtime(cat(name, ".pid"));
   Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   std::string text = process.to_string();
-  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    int err = errno;
+  if (fd && ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) return {};
+  return fail(sys_error(path, errno));
+}
+
+Result<ProcessId> start(const MeshPaths& mesh, std::string_view name, std::vector<std::string> command, std::string log,
+                        bool detached) {
+  TULLE_TRY(ProcessId process, start_daemon({std::move(command), std::move(log), detached}));
+  if (auto written = write_pid_file(mesh, name, process); !written) {
     end_process(process, 5s);
-    return fail(sys_error(path, err));
+    return fail(std::move(written).error());
   }
   return process;
 }
 
-Result<ProcessId> start_control(const MeshPaths& mesh, const UpOptions& options, const std::string& dir) {
-  TULLE_TRY(std::string program, sibling_program("tulle-control"));
+Result<ProcessId> start_control(const MeshPaths& mesh, const UpOptions& options, const std::string& program,
+                                const std::string& dir) {
   std::vector<std::string> command{program,   "--mesh",   mesh.name,  "--dir",    dir,
                                    "--state", mesh.state, "--socket", mesh.socket};
   if (!options.default_policy.empty())
@@ -174,37 +192,71 @@ int stay(const MeshPaths& mesh, const ProcessId& control, const sigset_t& signal
   return kExitOk;
 }
 
-Result<int> up(const UpOptions& options, const std::string& mesh_name) {
-  TULLE_TRY(MeshPaths mesh, mesh_paths(mesh_name));
-  TULLE_TRY_VOID(make_private_folder(mesh.runtime));
-  TULLE_TRY(Fd lock, take_lock(mesh));
-  if (read_pid_file(mesh.in_runtime("control.pid")) && ask_control(mesh, "/v1/mesh")) {
-    write_out(cat("Mesh ", mesh.name, " is up already.\n"));
-    return kExitOk;
-  }
-  end_programs(mesh);  // what a killed mesh has left
+// The answer of /v1/mesh, where the mesh is up and stays so: one of `tulle up --foreground` that was killed is about to
+// end.
+std::optional<std::string> running(const MeshPaths& mesh) {
+  std::string owner = mesh.in_runtime("up.pid");
+  if (::access(owner.c_str(), F_OK) == 0 && !read_pid_file(owner)) return std::nullopt;
+  if (!read_pid_file(mesh.in_runtime("control.pid"))) return std::nullopt;
+  auto answer = ask_control(mesh, "/v1/mesh");
+  return answer ? std::optional(std::move(*answer)) : std::nullopt;
+}
+
+// `tulle up` of a mesh that is up.
+Result<int> already_up(const MeshPaths& mesh, const UpOptions& options, const std::string& dir,
+                       std::string_view mesh_json) {
+  Wishes wishes;
+  if (options.dir_given) wishes.dir = dir;
+  if (!options.default_policy.empty()) wishes.default_policy = options.default_policy;
+  if (!options.log_level.empty()) wishes.log_level = options.log_level;
+  wishes.foreground = options.foreground;
+  wishes.no_prometheus = options.no_prometheus;
+  auto different = differences(wishes, mesh_json, read_pid_file(mesh.in_runtime("prometheus.pid")).has_value());
+  std::string flag = mesh.name == "local" ? "" : cat(" --mesh ", mesh.name);
+  if (!different.empty())
+    return fail(Code::kInvalid,
+                cat("mesh ", mesh.name, " is up already, and otherwise than asked for:\n  ", join(different, "\n  "),
+                    "\nEnd it first (`tulle down", flag, "`), or leave these flags out"));
+  size_t problems = count_problems(mesh);
+  std::string said = cat("Mesh ", mesh.name, " is up already.\n");
+  if (problems) append(said, problems, " problem(s) in its manifests: `tulle validate", flag, "` shows them\n");
+  return write_out(said);
+}
+
+// Starts all there is; `lock` is let go once that is done.
+Result<int> start_mesh(const MeshPaths& mesh, const UpOptions& options, const std::string& dir, Fd lock) {
+  TULLE_TRY(std::string program, sibling_program("tulle-control"));
   TULLE_TRY_VOID(make_private_folder(mesh.state));
-  bool made = false;
-  TULLE_TRY(std::string dir, prepare_folder(options.dir, made));
+  TULLE_TRY(bool made, prepare_folder(dir));
 
   sigset_t signals;
   ::sigemptyset(&signals);
   for (int s : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::sigaddset(&signals, s);
-  if (options.foreground) ::sigprocmask(SIG_BLOCK, &signals, nullptr);
-
-  TULLE_TRY(ProcessId control, start_control(mesh, options, dir));
-  auto ready = wait_for_control(mesh, control, 15s);
-  if (!ready) {
-    abandon_mesh(mesh);
-    return fail(std::move(ready).error());
+  if (options.foreground) {
+    ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+    if (auto self = find_process(::getpid())) TULLE_TRY_VOID(write_pid_file(mesh, "up", *self));
   }
+  TULLE_TRY(ProcessId control, start_control(mesh, options, program, dir));
+  TULLE_TRY_VOID(wait_for_control(mesh, control, 15s));
   TULLE_TRY(std::string mesh_json, ask_control(mesh, "/v1/mesh"));
   auto prometheus = start_prometheus(mesh, options, mesh_json);
   if (!prometheus) write_err(cat("tulle: going on without Prometheus: ", prometheus.error().reason, "\n"));
-  write_out(summary(mesh, dir, made, prometheus.value_or("")));
-  if (!options.foreground) return kExitOk;
+  int said = write_out(summary(mesh, dir, made, prometheus.value_or("")));
+  if (!options.foreground) return said;
   lock.reset();
   return stay(mesh, control, signals);
+}
+
+Result<int> up(const UpOptions& options, const std::string& mesh_name) {
+  TULLE_TRY(MeshPaths mesh, mesh_paths(mesh_name));
+  TULLE_TRY(std::string dir, full_path(options.dir));
+  TULLE_TRY_VOID(make_private_folder(mesh.runtime));
+  TULLE_TRY(Fd lock, take_lock(mesh));
+  if (auto mesh_json = running(mesh)) return already_up(mesh, options, dir, *mesh_json);
+  end_programs(mesh);  // what a killed mesh has left
+  auto done = start_mesh(mesh, options, dir, std::move(lock));
+  if (!done) abandon_mesh(mesh);
+  return done;
 }
 
 }  // namespace
@@ -215,25 +267,31 @@ void add_up_command(CLI::App& app, Context& context) {
   command->footer(
       "Starts the control plane on a folder of manifests, and Prometheus when it is installed. They go on in the "
       "background\n"
-      "until `tulle down`; a mesh that is up already is left as it is. Several meshes live side by side, each with its "
-      "--mesh\n"
-      "NAME.");
-  command
-      ->add_option("--dir", options->dir,
-                   "folder of manifests (*.yaml, *.yml, *.json); made, with an example, where there is none")
-      ->capture_default_str()
-      ->type_name("DIR");
+      "until `tulle down`; a mesh that is up already is left as it is, and flags that it does not have are refused.\n"
+      "Several meshes live side by side, each with its --mesh NAME.");
+  CLI::Option* dir =
+      command
+          ->add_option("--dir", options->dir,
+                       "folder of manifests (*.yaml, *.yml, *.json); made, with an example, where there is none")
+          ->capture_default_str()
+          ->type_name("DIR");
   command
       ->add_option("--default-inbound-policy", options->default_policy,
                    "who may talk to a port that no Server names: all-unauthenticated (default),\nall-authenticated, "
                    "cluster-unauthenticated, cluster-authenticated, deny or audit")
+      ->check(one_of({"all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated",
+                      "deny", "audit"}))
       ->type_name("POLICY");
-  command->add_option("--log-level", options->log_level, "of the control plane: trace, debug, info, warn or error")
+  command
+      ->add_option("--log-level", options->log_level,
+                   "of the control plane: trace, debug, info (default), warn, error or off")
+      ->check(one_of({"trace", "debug", "info", "warn", "error", "off"}))
       ->type_name("LEVEL");
   command->add_flag("--foreground", options->foreground, "stay in the foreground; the mesh ends with this command");
   command->add_flag("--no-prometheus", options->no_prometheus, "do not start Prometheus");
   add_mesh_option(*command, context);
-  command->callback([options, &context] {
+  command->callback([options, dir, &context] {
+    options->dir_given = dir->count() > 0;
     auto code = up(*options, context.mesh);
     context.exit_code = code ? *code : report(code.error());
   });

@@ -5,14 +5,15 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <memory>
-#include <set>
 
 #include "cli/command/api.h"
 #include "cli/command/commands.h"
 #include "cli/render/text.h"
 #include "control/source/folder.h"
 #include "control/source/manifest.h"
+#include "control/source/references.h"
 #include "libs/base/strings.h"
 
 namespace tulle::cli {
@@ -72,17 +73,26 @@ int show(const Context& context, const std::vector<Problem>& problems, std::stri
   auto errors = static_cast<size_t>(std::ranges::count_if(problems, &Problem::is_error));
   size_t warnings = problems.size() - errors;
   int code = errors ? kExitFailure : kExitOk;
-  if (context.output == "json") {
-    write_out(table_json(problem_table(problems)));
-    return code;
-  }
+  if (context.output == "json") return std::max(code, write_out(table_json(problem_table(problems))));
   bool colour = terminal_look().colour;
+  std::string text;
   for (const Problem& p : problems)
-    write_out(cat(paint(p.is_error() ? "error:   " : "warning: ", p.is_error() ? Style::kBad : Style::kWarn, colour),
-                  printable(p.to_string()), "\n"));
-  write_out(cat(what, ": ", errors, errors == 1 ? " error, " : " errors, ", warnings,
-                warnings == 1 ? " warning\n" : " warnings\n"));
-  return code;
+    append(text, paint(p.is_error() ? "error:   " : "warning: ", p.is_error() ? Style::kBad : Style::kWarn, colour),
+           printable(p.to_string()), "\n");
+  append(text, what, ": ", errors, errors == 1 ? " error, " : " errors, ", warnings,
+         warnings == 1 ? " warning\n" : " warnings\n");
+  return std::max(code, write_out(text));
+}
+
+void add_missing_references(const std::map<control::ResourceKey, control::Resource>& all,
+                            std::vector<Problem>& problems) {
+  auto find = [&](const control::Ref& ref) -> const control::Service* {
+    auto found = all.find({control::Kind::kService, "", ref.ns, ref.name});
+    return found == all.end() ? nullptr : std::get_if<control::Service>(&found->second);
+  };
+  for (const auto& [key, resource] : all)
+    if (const auto* route = std::get_if<control::HttpRoute>(&resource))
+      for (Problem& p : control::missing_references(*route, find)) problems.push_back(std::move(p));
 }
 
 int validate(const Context& context, const std::vector<std::string>& given) {
@@ -90,18 +100,21 @@ int validate(const Context& context, const std::vector<std::string>& given) {
   if (!files) return report(files.error());
   std::vector<Problem> problems;
   size_t resources = 0;
-  std::set<control::ResourceKey> seen;
+  std::map<control::ResourceKey, control::Resource> all;
   for (const std::string& path : *files) {
     auto text = read_file(path);
     if (!text) return report(text.error());
     control::Parsed parsed = control::parse_manifest(path == "-" ? "standard input" : path, *text);
     resources += parsed.resources.size();
     for (Problem& p : parsed.problems) problems.push_back(std::move(p));
-    for (const control::Resource& r : parsed.resources)
-      if (!seen.insert(control::key_of(r)).second)
-        problems.push_back({Problem::Severity::kError, path, 0, control::key_of(r).to_string(), "",
+    for (control::Resource& r : parsed.resources) {
+      control::ResourceKey key = control::key_of(r);
+      if (!all.try_emplace(key, std::move(r)).second)
+        problems.push_back({Problem::Severity::kError, path, 0, key.to_string(), "",
                             "an earlier file has it too: a resource may stand in one file only"});
+    }
   }
+  add_missing_references(all, problems);
   std::string what = cat(resources, resources == 1 ? " resource" : " resources", " in ", files->size(),
                          files->size() == 1 ? " file" : " files");
   return show(context, problems, what);

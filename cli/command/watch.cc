@@ -11,8 +11,9 @@ namespace tulle::cli {
 
 void add_observe_options(CLI::App& command, Context& context, ObserveOptions& options) {
   command.add_option("what", options.what, "service (default) or pod")
-      ->check(CLI::IsMember({"service", "services", "svc", "pod", "pods", "po"}));
-  command.add_option("-n,--namespace", options.name_space, "only this namespace")->type_name("NAMESPACE");
+      ->check(one_of({"service", "pod", "services", "svc", "pods", "po"}))
+      ->type_name("WHAT");
+  add_namespace_option(command, options.name_space);
   command.add_option("-t,--time-window", options.window, "how long to look, such as 500ms, 10s, 1m")
       ->capture_default_str()
       ->type_name("DURATION");
@@ -40,14 +41,12 @@ int run_observation(const Context& context, const ObserveOptions& options, const
   while (true) {
     auto table = observe_once(*mesh, options, options.since_start ? 0s : *window, view);
     if (!table) return report(table.error());
-    if (!options.watch) {
-      write_table(context, *table);
-      return kExitOk;
-    }
+    if (!options.watch) return write_table(context, *table);
     Output output = parse_output(context.output).value_or(Output::kTable);
     Look look = terminal_look();
     std::string text = show(*table, output, look);
-    write_out(::isatty(STDOUT_FILENO) == 1 && output != Output::kJson ? redraw(drawn, text, look) : text);
+    bool redrawn = ::isatty(STDOUT_FILENO) == 1 && output != Output::kJson;
+    if (int code = write_out(redrawn ? redraw(drawn, text, look) : text); code != kExitOk) return code;
     drawn = std::move(text);
     if (options.since_start) ::usleep(1'000'000);
   }

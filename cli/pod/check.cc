@@ -2,9 +2,11 @@
 
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "cli/pod/pod.h"
 #include "cli/pod/process.h"
@@ -73,10 +75,17 @@ CheckResult check_disk(const std::string& folder) {
   CheckResult r{cat("disk ", folder), Verdict::kOk, "", ""};
   struct statvfs s{};
   std::string path = folder;
-  while (::statvfs(path.c_str(), &s) != 0 && errno == ENOENT && path.size() > 1) {
+  int err = 0;
+  while ((err = ::statvfs(path.c_str(), &s) == 0 ? 0 : errno) == ENOENT && path.size() > 1) {
     size_t slash = path.rfind('/');
     path.resize(slash == path.npos || slash == 0 ? 1 : slash);
   }
+  if (err == 0 && ::access(path.c_str(), R_OK | W_OK | X_OK) != 0) err = errno;
+  if (err != 0)
+    return {r.name, Verdict::kFail, cat(path, ": ", std::strerror(err)),
+            cat("make ", path,
+                " a folder that you may read and write, or set XDG_STATE_HOME and XDG_RUNTIME_DIR to ones "
+                "that are")};
   uint64_t free_mb = static_cast<uint64_t>(s.f_bavail) * s.f_frsize >> 20;
   r.detail = cat(free_mb, " MB free");
   if (free_mb < 50 || (s.f_files > 0 && s.f_favail < 100)) {

@@ -13,6 +13,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "cli/pod/check.h"
 #include "cli/pod/idmap.h"
@@ -350,6 +351,18 @@ TEST_F(PodTest, TheEnvironmentIsGoodEnoughToRunTheseTests) {
   for (const CheckResult& r :
        check_environment(WallTime(std::chrono::sys_days(std::chrono::year(2027) / 1 / 1)), {folder_}))
     EXPECT_EQ(r.verdict, Verdict::kOk) << r.name << ": " << r.detail << "; " << r.remedy;
+  // A file in the way is no full disk.
+  std::string file = folder_ + "/file";
+  std::ofstream(file) << "x";
+  CheckResult blocked = check_environment(WallTime(), {file + "/state"}).back();
+  EXPECT_EQ(blocked.verdict, Verdict::kFail);
+  EXPECT_EQ(blocked.detail, file + "/state: Not a directory");
+  EXPECT_FALSE(blocked.remedy.empty());
+  if (::geteuid() != 0) {
+    ASSERT_EQ(::chmod(folder_.c_str(), 0), 0);
+    EXPECT_EQ(check_environment(WallTime(), {folder_ + "/state"}).back().detail, folder_ + "/state: Permission denied");
+    ASSERT_EQ(::chmod(folder_.c_str(), 0700), 0);
+  }
   auto past = check_environment(WallTime(), {});
   EXPECT_EQ(past.back().name, "clock");
   EXPECT_EQ(past.back().verdict, Verdict::kFail);

@@ -19,6 +19,22 @@ Table sample() {
   return t;
 }
 
+TEST(Text, NearestWord) {
+  const std::vector<std::string> words{"up", "down", "run", "get", "stat", "edges", "diagnostics", "validate", "check"};
+  for (auto [typed, meant] : std::vector<std::pair<std::string, std::string>>{{"edge", "edges"},
+                                                                              {"egdes", "edges"},
+                                                                              {"runn", "run"},
+                                                                              {"rnu", "run"},
+                                                                              {"diag", "diagnostics"},
+                                                                              {"diagnotics", "diagnostics"},
+                                                                              {"vlaidate", "validate"},
+                                                                              {"nonsense", ""},
+                                                                              {"x", ""},
+                                                                              {"", ""},
+                                                                              {std::string(1000, 'a'), ""}})
+    EXPECT_EQ(nearest_word(typed, words), meant) << typed;
+}
+
 TEST(Text, WidthCutAndPad) {
   EXPECT_EQ(text_width("größe"), 5u);
   EXPECT_EQ(text_width("漢字"), 4u);

@@ -98,6 +98,36 @@ std::string pad(std::string_view text, size_t width, bool right) {
   return right ? cat(spaces, text) : cat(text, spaces);
 }
 
+// Letters to add, leave out, change or swap with the next to make one of the other (Damerau–Levenshtein).
+static size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i)
+    for (size_t k = 0; k <= b.size(); ++k) {
+      if (i == 0 || k == 0) {
+        d[i][k] = i + k;
+        continue;
+      }
+      d[i][k] = std::min({d[i - 1][k] + 1, d[i][k - 1] + 1, d[i - 1][k - 1] + (a[i - 1] == b[k - 1] ? 0 : 1)});
+      if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
+        d[i][k] = std::min(d[i][k], d[i - 2][k - 2] + 1);
+    }
+  return d[a.size()][b.size()];
+}
+
+std::string nearest_word(std::string_view typed, const std::vector<std::string>& words) {
+  constexpr size_t kLongest = 40;
+  std::string best;
+  size_t nearest = typed.size() <= 3 ? 2 : 3;  // to be nearer than this
+  if (typed.size() > kLongest) return best;
+  for (const std::string& word : words) {
+    size_t d = typed.size() >= 2 && word.starts_with(typed) ? 1 : distance(typed, word);
+    if (d >= nearest || d >= word.size()) continue;
+    nearest = d;
+    best = word;
+  }
+  return best;
+}
+
 std::string json_string(std::string_view text) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tulle::cli {
 
@@ -20,6 +21,10 @@ std::string fit(std::string_view text, size_t width);
 
 // Spaces up to `width` columns, after the text or (right) before it.
 std::string pad(std::string_view text, size_t width, bool right = false);
+
+// The word that was probably meant by `typed`: the nearest by letters added, left out, changed or swapped, if it is
+// near enough; "" else.
+std::string nearest_word(std::string_view typed, const std::vector<std::string>& words);
 
 // A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD.
 std::string json_string(std::string_view text);

@@ -2,11 +2,14 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command/api.h"
+#include "cli/command/local_mesh.h"
 #include "cli/command/mesh_paths.h"
 #include "cli/pod/check.h"
 #include "cli/render/text.h"
+#include "cli/run/certificates.h"
 #include "cli/run/commands.h"
 #include "libs/base/strings.h"
+#include "libs/observe/scrape.h"
 
 namespace tulle::cli {
 namespace {
@@ -37,34 +40,63 @@ std::string json_of(const std::vector<CheckResult>& results) {
   return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
+// When a proxy's certificate ends, by its metrics.
+std::optional<WallTime> expiry_of(const Result<std::string>& metrics) {
+  auto samples = metrics ? observe::parse_metrics(*metrics) : fail(metrics.error());
+  if (!samples) return std::nullopt;
+  for (const observe::Sample& s : *samples)
+    if (s.name.ends_with("identity_cert_expiration_timestamp_seconds"))
+      return WallTime(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(s.value)));
+  return std::nullopt;
+}
+
+// The certificates of the mesh and of its pods.
+void check_expiry(const MeshPaths& paths, std::string_view mesh_json, WallTime now, std::vector<CheckResult>& out) {
+  for (CheckResult& r : check_certificates(mesh_json, control_log(paths), now)) out.push_back(std::move(r));
+  auto inventory = take_inventory(paths);
+  if (!inventory) return;
+  std::erase_if(inventory->pods, [](const PodInfo& pod) { return !pod.meshed; });
+  if (inventory->pods.empty()) return;
+  auto metrics = read_metrics(inventory->pods);
+  std::vector<PodCertificate> pods;
+  for (size_t i = 0; i < metrics.size(); ++i)
+    pods.push_back({cat(inventory->pods[i].ns, '/', inventory->pods[i].name), expiry_of(metrics[i])});
+  out.push_back(check_pod_certificates(pods, mesh_json, now));
+}
+
 // The mesh itself, if it is up; that it is not is no fault.
-CheckResult check_mesh(const MeshPaths& paths) {
+void check_mesh(const MeshPaths& paths, WallTime now, std::vector<CheckResult>& out) {
   CheckResult r{cat("mesh ", paths.name), Verdict::kOk, cat("not up; `tulle up --mesh ", paths.name, "` starts it"),
                 ""};
   auto answer = ask_control(paths, "/v1/mesh");
   if (!answer) {
     if (answer.error().code != Code::kUnavailable)
       r = {r.name, Verdict::kFail, answer.error().reason, "tulle down, then tulle up"};
-    return r;
+    return out.push_back(std::move(r));
   }
   auto mesh = nlohmann::json::parse(*answer, nullptr, false);
   auto number = [&](const char* key) { return mesh.is_object() ? mesh.value(key, uint64_t{0}) : 0; };
-  r.detail = cat("up, with ", number("workloads"), " workloads and ", number("services"), " services");
+  auto counted = [&](const char* key, std::string_view one) {
+    return cat(number(key), ' ', one, number(key) == 1 ? "" : "s");
+  };
+  r.detail = cat("up, with ", counted("workloads", "workload"), " and ", counted("services", "service"));
   if (number("problems") > 0)
-    r = {r.name, Verdict::kWarn, cat(r.detail, "; ", number("problems"), " problems in its manifests"),
-         "tulle validate FOLDER shows them"};
-  return r;
+    r = {r.name, Verdict::kWarn, cat(r.detail, "; ", counted("problems", "problem"), " in its manifests"),
+         cat("`tulle validate --mesh ", paths.name, "` shows them")};
+  out.push_back(std::move(r));
+  check_expiry(paths, *answer, now, out);
 }
 
 int check(const Context& context) {
   auto paths = mesh_paths(context.mesh);
   if (!paths) return report(paths.error());
-  auto results = check_environment(std::chrono::system_clock::now(), {paths->state, paths->runtime});
-  results.push_back(check_mesh(*paths));
-  write_out(context.output == "json" ? json_of(results) : text_of(results, terminal_look()));
+  const WallTime now = std::chrono::system_clock::now();
+  auto results = check_environment(now, {paths->state, paths->runtime});
+  check_mesh(*paths, now, results);
+  int code = write_out(context.output == "json" ? json_of(results) : text_of(results, terminal_look()));
   for (const CheckResult& r : results)
-    if (r.verdict == Verdict::kFail) return kExitFailure;
-  return kExitOk;
+    if (r.verdict == Verdict::kFail) code = kExitFailure;
+  return code;
 }
 
 }  // namespace
@@ -72,7 +104,10 @@ int check(const Context& context) {
 void add_check_command(CLI::App& app, Context& context) {
   CLI::App& command =
       *app.add_subcommand("check", "Say whether pods can run on this machine, and if not, what to do about it.");
-  command.footer("Exit code: 0 when nothing fails, 1 else.");
+  command.footer(
+      "Looks at the kernel, namespaces, nftables, the clock and the disk and, where the mesh is up, at its manifests "
+      "and\n"
+      "its certificates. Exit code: 0 when nothing fails, 1 else; a warning is no failure.");
   add_mesh_option(command, context);
   add_output_option(command, context);
   command.callback([&context] { context.exit_code = check(context); });

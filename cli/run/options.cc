@@ -41,6 +41,8 @@ Result<std::pair<std::string, std::string>> parse_label(std::string_view text) {
   return std::pair(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
 }
 
+Result<uint16_t> parse_host_port(std::string_view text) { return port_number(text, text); }
+
 Result<Expose> parse_expose(std::string_view text) {
   size_t last = text.rfind(':');
   if (last == text.npos) return fail(Code::kInvalid, cat(quoted(text), ": accepted is [ADDRESS:]HOST_PORT:POD_PORT"));
@@ -48,8 +50,11 @@ Result<Expose> parse_expose(std::string_view text) {
   TULLE_TRY(out.pod_port, port_number(text.substr(last + 1), text));
   std::string_view host = text.substr(0, last);
   if (host.find(':') == host.npos) {
-    TULLE_TRY(uint16_t port, port_number(host, text));
-    out.at = SocketAddr(IpAddr::loopback(), port);
+    auto port = parse_number<uint16_t>(host);
+    if (!port)
+      return fail(Code::kInvalid,
+                  cat(quoted(text), ": the host's port is a number from 1 to 65535, or 0 for a free one"));
+    out.at = SocketAddr(IpAddr::loopback(), *port);
     return out;
   }
   auto at = SocketAddr::parse(host);

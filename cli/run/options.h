@@ -20,7 +20,7 @@ struct NamedPort {
 
 // 127.0.0.1:9000:8080 — connections to the first two on the host reach the last in the pod.
 struct Expose {
-  SocketAddr at;
+  SocketAddr at;  // port 0: any that is free
   uint16_t pod_port = 0;
 };
 
@@ -45,7 +45,9 @@ struct RunOptions {
 Result<NamedPort> parse_port(std::string_view text);
 // "KEY=VALUE"; the value may be empty.
 Result<std::pair<std::string, std::string>> parse_label(std::string_view text);
-// "[ADDRESS:]HOST_PORT:POD_PORT"; the address is an IP, 127.0.0.1 by default.
+// "PORT", a number.
+Result<uint16_t> parse_host_port(std::string_view text);
+// "[ADDRESS:]HOST_PORT:POD_PORT"; the address is an IP, 127.0.0.1 by default; host port 0 is a free one.
 Result<Expose> parse_expose(std::string_view text);
 // What contradicts itself: two ports of one name or number, a ready path without a port, too many host ports.
 Result<> check_options(const RunOptions& options);

@@ -5,8 +5,8 @@
 #include <memory>
 #include <optional>
 
+#include "cli/command/http.h"
 #include "cli/pod/pod.h"
-#include "cli/run/control_link.h"
 #include "cli/run/fd_watch.h"
 #include "libs/net/socket.h"
 #include "libs/rt/scope.h"

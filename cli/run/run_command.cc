@@ -125,8 +125,8 @@ its service, finishes what it was asked, and is then stopped; a second SIGTERM s
   tulle run -- curl http://api:8080/)";
 
 constexpr const char* kFooter =
-    R"(Exit code: the program's (128 + N where signal N ended it); 125 when tulle itself failed, 126 when the
-program cannot be started, 127 when there is no such program.
+    R"(Exit code: the program's (128 + N where signal N ended it); 125 when tulle itself failed or was asked
+wrongly, 126 when the program cannot be started, 127 when there is no such program.
 Settings of the proxy (LINKERD2_PROXY_*, TULLE_PROXY_*) are taken from the environment.)";
 
 }  // namespace
@@ -137,10 +137,17 @@ void add_run_command(CLI::App& app, Context& context) {
   command.footer(kFooter);
   add_mesh_option(command, context);
   command.add_option("--service", options->service, "the service that it serves; made if no manifest declares it")
+      ->check(a_name())
       ->type_name("NAME");
-  command.add_option("--namespace,-n", options->ns, "the namespace")->capture_default_str()->type_name("NAME");
-  command.add_option("--name", options->name, "its own name (default: made from the service's)")->type_name("NAME");
+  command.add_option("--namespace,-n", options->ns, "the namespace")
+      ->check(a_name())
+      ->capture_default_str()
+      ->type_name("NAME");
+  command.add_option("--name", options->name, "its own name (default: made from the service's)")
+      ->check(a_name())
+      ->type_name("NAME");
   command.add_option("--service-account", options->service_account, "whose identity it has (default: default)")
+      ->check(a_name())
       ->type_name("NAME");
   add_parsed(command, "--port", "a port that it serves, with its name, such as http=8080; may be repeated",
              [options](std::string_view t) -> Result<> {
@@ -159,18 +166,21 @@ void add_run_command(CLI::App& app, Context& context) {
                   "ready while GET PATH on the first port is answered with 2xx or 3xx (default: once every port is "
                   "listened on)")
       ->type_name("PATH");
-  add_parsed(command, "--expose", "lets the host reach a port of the pod, past the mesh; may be repeated",
+  add_parsed(command, "--expose",
+             "lets the host reach a port of the pod, past the mesh; host port 0: a free one, which is printed; may be "
+             "repeated",
              [options](std::string_view t) -> Result<> {
                TULLE_TRY(Expose e, parse_expose(t));
                options->exposes.push_back(e);
                return {};
              })
       ->type_name("[ADDRESS:]HOST_PORT:POD_PORT");
-  command
-      .add_option("--host", options->host_ports,
-                  "lets the pod reach a port of the host's loopback as host:PORT; may be repeated")
-      ->allow_extra_args(false)
-      ->check(CLI::Range(1, 65535))
+  add_parsed(command, "--host", "lets the pod reach a port of the host's loopback as host:PORT; may be repeated",
+             [options](std::string_view t) -> Result<> {
+               TULLE_TRY(uint16_t port, parse_host_port(t));
+               options->host_ports.push_back(port);
+               return {};
+             })
       ->type_name("PORT");
   add_parsed(command, "--grace", "from SIGTERM until it is killed, such as 30s (the default)",
              [options](std::string_view t) -> Result<> {

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "cli/run/certificates.h"
 #include "cli/run/listening.h"
 #include "cli/run/options.h"
 #include "cli/run/registration.h"
@@ -29,7 +32,11 @@ TEST(RunOptions, LabelsAndExposes) {
   EXPECT_EQ(parse_expose("9000:8080")->at.to_string(), "127.0.0.1:9000");
   EXPECT_EQ(parse_expose("[::1]:9000:8080")->at.to_string(), "[::1]:9000");
   EXPECT_EQ(parse_expose("9000:8080")->pod_port, 8080);
-  for (const char* bad : {"", "8080", "x:1:2", "1:0", "0:1", "127.0.0.1:1:", ":1:2"})
+  EXPECT_EQ(parse_expose("0:8080")->at.to_string(), "127.0.0.1:0");
+  EXPECT_EQ(parse_expose("127.0.0.1:0:8080")->at.to_string(), "127.0.0.1:0");
+  EXPECT_EQ(*parse_host_port("5432"), 5432);
+  for (const char* bad : {"", "0", "65536", "x", "5432:1", "-1"}) EXPECT_FALSE(parse_host_port(bad)) << bad;
+  for (const char* bad : {"", "8080", "x:1:2", "1:0", "127.0.0.1:1:", ":1:2", "65536:1", "-1:1"})
     EXPECT_FALSE(parse_expose(bad)) << bad;
 }
 
@@ -117,6 +124,59 @@ TEST(Listening, Tables) {
   EXPECT_FALSE(listens_on(tcp, tcp6, 81)) << "connected, not listening";
   EXPECT_FALSE(listens_on(tcp, tcp6, 23)) << "::1 only";
   EXPECT_FALSE(listens_on("", "", 80));
+}
+
+constexpr WallTime kNow = WallTime(1'800'000'000s);  // 2027-01-15T08:00:00Z
+
+std::vector<CheckResult> certificates(std::string_view root, std::string_view issuer) {
+  nlohmann::json mesh = {
+      {"certificates", {{{"name", "trust root"}, {"expires", root}}, {{"name", "issuer"}, {"expires", issuer}}}}};
+  return check_certificates(mesh.dump(), "/log", kNow);
+}
+
+TEST(Certificates, EachHasAVerdictAndARemedy) {
+  auto good = certificates("2037-01-12T08:00:00.000Z", "2027-02-14T08:00:01Z");
+  ASSERT_EQ(good.size(), 2u);
+  EXPECT_EQ(good[0].name, "certificate of the trust root");
+  EXPECT_EQ(good[0].detail, "until 2037-01-12T08:00:00.000Z: 3650 days left");
+  for (const CheckResult& r : good) EXPECT_TRUE(r.verdict == Verdict::kOk && r.remedy.empty()) << r.detail;
+  struct Case {
+    const char* expires;
+    Verdict verdict;
+    const char* detail;
+  };
+  for (Case c : {Case{"2027-02-14T07:59:59.000Z", Verdict::kWarn, ": 29 days left, less than 30"},
+                 Case{"2027-01-29T07:59:59.000Z", Verdict::kWarn, ": 13 days left, less than 14"},
+                 Case{"2027-01-18T07:59:59.000Z", Verdict::kFail, ": 2 days left, less than 3"},
+                 Case{"2027-01-15T09:00:00.000Z", Verdict::kFail, ": 60 minutes left, less than 3"},
+                 Case{"2027-01-15T07:00:00.000Z", Verdict::kFail, ": it has ended"},
+                 Case{"tomorrow", Verdict::kFail, "does not say when it ends"}})
+    for (const CheckResult& r : certificates(c.expires, c.expires)) {
+      EXPECT_EQ(r.verdict, c.verdict) << r.detail;
+      EXPECT_THAT(r.detail, HasSubstr(c.detail));
+      EXPECT_FALSE(r.remedy.empty());
+    }
+  EXPECT_THAT(certificates("2027-01-20T00:00:00Z", "2027-01-20T00:00:00Z")[1].remedy, HasSubstr("/log"));
+  for (const char* bad : {"", "{}", "[]", R"({"certificates":[]})", R"({"certificates":5})"})
+    EXPECT_EQ(check_certificates(bad, "", kNow).at(0).verdict, Verdict::kFail) << bad;
+}
+
+TEST(Certificates, OfPods) {
+  constexpr std::string_view kMesh = R"({"certificateLifetimeSeconds":86400})";
+  auto check = [&](std::vector<PodCertificate> pods) { return check_pod_certificates(pods, kMesh, kNow); };
+  CheckResult r = check({{"a/x", kNow + 20h}, {"a/y", kNow + 10h}});
+  EXPECT_EQ(r.verdict, Verdict::kOk);
+  EXPECT_EQ(r.detail, "2 pods; the first to end is that of a/y, in 10 hours");
+  r = check({{"a/x", kNow + 4h}});
+  EXPECT_EQ(r.verdict, Verdict::kWarn);
+  EXPECT_THAT(r.remedy, HasSubstr("a/x"));
+  r = check({{"a/x", kNow - 1s}});
+  EXPECT_EQ(r.verdict, Verdict::kFail);
+  EXPECT_THAT(r.detail, HasSubstr("ended has that of a/x"));
+  r = check({{"a/x", {}}, {"a/y", kNow + 20h}});
+  EXPECT_EQ(r.verdict, Verdict::kWarn);
+  EXPECT_THAT(r.detail, HasSubstr("no answer from a/x"));
+  EXPECT_FALSE(r.remedy.empty());
 }
 
 }  // namespace

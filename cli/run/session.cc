@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "cli/pod/process.h"
+#include "cli/run/commands.h"
 #include "cli/run/listening.h"
 #include "libs/base/strings.h"
 #include "libs/rt/combine.h"
@@ -22,6 +23,7 @@ constexpr Duration kWithdrawTimeout = 2s;
 constexpr Duration kProxyEnd = 10s;
 constexpr int kProxyAttempts = 5;  // in a row, none of which became ready
 constexpr size_t kMaxRefused = 64;
+constexpr size_t kMaxProbeAnswer = 1 << 20;
 constexpr int kBadConfiguration = 64;  // the proxy's exit code
 
 void note(std::string_view text) { dprintf(2, "tulle: %.*s\n", static_cast<int>(text.size()), text.data()); }
@@ -147,6 +149,8 @@ Result<> Session::start_forwarding() {
   for (const Expose& e : options_.exposes) {
     auto listener = net::Listener::bind(reactor_, e.at);
     if (!listener) return fail(std::move(listener).error().with(cat("--expose ", e.at.to_string())));
+    if (e.at.port == 0)
+      note(cat("--expose: ", (*listener)->local().to_string(), " reaches port ", e.pod_port, " of the pod"));
     scope_.spawn(forward(reactor_, std::move(*listener), link_.connector(e.pod_port)));
   }
   return {};
@@ -154,7 +158,8 @@ Result<> Session::start_forwarding() {
 
 // ---- The control plane
 
-rt::Task<Result<Answer>> Session::control(std::string method, std::string path, std::string body, Duration timeout) {
+rt::Task<Result<HttpAnswer>> Session::control(std::string method, std::string path, std::string body,
+                                              Duration timeout) {
   co_return co_await http_call(reactor_, unix_connector(reactor_, setting_.control_socket), std::move(method),
                                std::move(path), std::move(body), reactor_.now() + timeout);
 }
@@ -163,7 +168,7 @@ rt::Task<Result<Registration>> Session::register_once() {
   asked_ready_ = want_ready_;
   std::string body = registration_request(options_, ::getpid(), registration_ ? &*registration_ : nullptr, want_ready_,
                                           refused_, served_wishes_);
-  TULLE_CO_TRY(Answer answer, co_await control("POST", "/v1/workloads", std::move(body), kControlTimeout));
+  TULLE_CO_TRY(HttpAnswer answer, co_await control("POST", "/v1/workloads", std::move(body), kControlTimeout));
   if (answer.status / 100 == 2) co_return parse_registration(answer.body);
   Code code = answer.status / 100 == 4 ? Code::kInvalid : Code::kUnavailable;
   co_return fail(code, cat("the control plane refused to register: ", error_of(answer.body)));
@@ -296,7 +301,7 @@ rt::Task<bool> Session::probe() {
     co_return true;
   }
   auto answer = co_await http_call(reactor_, link_.connector(options_.ports[0].number), "GET", options_.ready_path, "",
-                                   reactor_.now() + 1s);
+                                   reactor_.now() + 1s, kMaxProbeAnswer);
   co_return answer && answer->status >= 200 && answer->status < 400;
 }
 
@@ -319,7 +324,8 @@ rt::Task<void> Session::watch_readiness() {
       note(options_.ready_path.empty() ? "not ready after 10 s: not every --port is listened on yet"
                                        : cat("not ready after 10 s: no good answer to GET ", options_.ready_path));
     }
-    pause = want_ready_ ? Duration(1s) : std::min<Duration>(2 * pause, 200ms);
+    // Looking for listeners costs the application nothing; being asked does.
+    pause = want_ready_ ? Duration(1s) : std::min<Duration>(2 * pause, options_.ready_path.empty() ? 200ms : 1s);
     co_await rt::sleep_for(reactor_, pause);
   }
 }

@@ -22,11 +22,6 @@
 
 namespace tulle::cli {
 
-// Exit codes of `tulle run`; all others are the application's (128 + N where signal N ended it).
-inline constexpr int kExitOwnFailure = 125;   // nothing was run
-inline constexpr int kExitCannotStart = 126;  // the command is there and cannot be started
-inline constexpr int kExitNoSuchCommand = 127;
-
 // The signals that `tulle run` takes; block them before the pod is created.
 std::vector<int> session_signals();
 
@@ -71,7 +66,7 @@ class Session {
   rt::Task<void> withdraw(TimePoint deadline);
   rt::Task<void> drain(TimePoint deadline);
   rt::Task<void> end_proxy(TimePoint deadline);
-  rt::Task<Result<Answer>> control(std::string method, std::string path, std::string body, Duration timeout);
+  rt::Task<Result<HttpAnswer>> control(std::string method, std::string path, std::string body, Duration timeout);
 
   int exit_code() const;
   void give_up(std::string why);

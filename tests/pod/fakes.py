@@ -152,13 +152,38 @@ class Runner:
         self.events = self.folder / "events"
         self.processes = procs.Processes(self.folder)
         self.env = {"XDG_RUNTIME_DIR": str(self.runtime), "HOME": str(self.folder), "FAKE_LOG": str(self.events), "LINKERD2_PROXY_LOG": "off"}
-        self.control = None
+        self.control = self.refusing = None
         self.start_control()
 
     def start_control(self):
+        if self.refusing:
+            self.refusing.shutdown(socket.SHUT_RDWR)
+            self.refusing.close()
+            self.refusing = None
         if self.socket.exists():
             self.socket.unlink()
         self.control = Control(self.socket, self.addresses)
+
+    def refuse_for_now(self):
+        """In the place of a control plane that is gone: ends each connection at once, until the next start_control().
+        Returns a function that tells how many there were."""
+        self.socket.unlink()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.socket))
+        listener.listen()
+        count = 0
+
+        def refuse():
+            nonlocal count
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except OSError:
+                    return
+                count += 1
+        threading.Thread(target=refuse, daemon=True).start()
+        self.refusing = listener
+        return lambda: count
 
     def run(self, *words, flags=(), name="pod", env=None):
         # What the proxy of a test needs to know reaches it as the user's own setting would.

@@ -1,6 +1,7 @@
 """`tulle run` by itself: what passes through, what it says to the control plane, in which order it starts and stops."""
 import os
 import pathlib
+import re
 import signal
 import socket
 import time
@@ -83,7 +84,8 @@ def test_other_signals_reach_the_application(runner):
 def test_the_control_plane_goes_and_comes_back(runner):
     pod = serve(runner)
     runner.control.close()
-    time.sleep(0.5)  # it tries in vain meanwhile
+    tried = runner.refuse_for_now()
+    runner.wait("it tries in vain", lambda: tried() >= 3)
     assert pod.running()
     runner.start_control()
     runner.wait("held again", lambda: "hold" in runner.control.whats())
@@ -157,19 +159,52 @@ import http.server, os
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         good = self.path != '/ready' or os.path.exists(os.environ['FAKE_LOG'] + '.good')
+        with open(os.environ['FAKE_LOG'] + '.asked', 'a') as f: f.write('.')
         self.send_response(204 if good else 500); self.send_header('content-length', '0'); self.end_headers()
     def log_message(self, *_): pass
 http.server.HTTPServer(('', 80), H).serve_forever()
 """
     good = pathlib.Path(f"{runner.events}.good")
     runner.run(PYTHON, "-c", script, flags=["--service", "api", "--port", "80", "--ready-path", "/ready"])
-    runner.wait("registered", lambda: "hold" in runner.control.whats())
-    time.sleep(0.5)
+    asked = pathlib.Path(f"{runner.events}.asked")
+    runner.wait("asked in vain", lambda: asked.exists() and len(asked.read_text()) >= 5)
     assert "ready" not in runner.control.whats()
     good.touch()
     runner.wait("ready", lambda: ("ready", True) in runner.control.log)
     good.unlink()
     runner.wait("withdrawn", lambda: ("ready", False) in runner.control.log)
+
+
+def test_how_often_readiness_is_asked(runner):
+    """Often at first, then less and less, at last once a second: docs/cli.md."""
+    script = """
+import http.server, os, time
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with open(os.environ['FAKE_LOG'] + '.times', 'a') as f: f.write('%f\\n' % time.monotonic())
+        self.send_response(500); self.send_header('content-length', '0'); self.end_headers()
+    def log_message(self, *_): pass
+http.server.HTTPServer(('', 80), H).serve_forever()
+"""
+    runner.run(PYTHON, "-c", script, flags=["--service", "api", "--port", "80", "--ready-path", "/ready"])
+    log = pathlib.Path(f"{runner.events}.times")
+
+    def gaps():
+        times = [float(t) for t in log.read_text().splitlines()] if log.exists() else []
+        return [b - a for a, b in zip(times, times[1:])]
+    runner.wait("a second between two", lambda: any(gap >= 0.99 for gap in gaps()))
+    assert len(gaps()) <= 9 and gaps()[-1] < 1.5, gaps()  # 10, 20, 40, … 640 ms, 1 s
+
+
+def test_a_free_port_to_expose_is_printed(runner):
+    pod = serve(runner, "--expose", "0:8080", "--expose", "127.0.0.1:0:8080")
+    ports = re.findall(r"^tulle: --expose: 127\.0\.0\.1:(\d+) reaches port 8080 of the pod$", pod.log(), re.M)
+    assert len(set(ports)) == 2, pod.log()
+    for port in ports:
+        with socket.create_connection(("127.0.0.1", int(port)), 5) as c:
+            c.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            c.settimeout(5)
+            assert c.makefile("rb").read().endswith(b"hello")
 
 
 def test_expose_and_host(runner):

@@ -1,0 +1,338 @@
+"""The command line by itself: what it takes, what it refuses and with which exit code, what it says, what it leaves."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+
+import pytest
+
+import procs
+from support.mesh import BIN, PYTHON, wait_until
+
+# Each flag and word of each command, with values that it refuses. None: it takes any text (a path, a name that may
+# not exist); such a one is refused, if at all, for what is there, not for what it is.
+NAME = ["", "A", "a_b", "-a", "a-", "a" * 64]
+MESH = ["", "A", "a/b", "..", "-a", "a" * 41]
+OUTPUT = ["", "yaml", "TABLE"]
+TARGETS = None  # read by the control plane: see test_targets_are_read_strictly
+BAD = {
+    "up": {"--dir": ["", "/dev/null"], "--default-inbound-policy": ["", "open", "Deny"], "--log-level": ["loud"], "--foreground": None,
+           "--no-prometheus": None, "--mesh": MESH},
+    "down": {"--purge": None, "--mesh": MESH},
+    "run": {"--mesh": MESH, "--service": NAME, "--namespace": NAME, "--name": NAME, "--service-account": NAME,
+            "--port": ["", "0", "65536", "http", "http=", "=80", "HTTP=80", "http=80x"], "--label": ["", "x", "=x"],
+            "--ready-path": ["/x", "x"],  # without a --port, and no path
+            "--expose": ["", "8080", "x:1:2", "1:0", "65536:1", "127.0.0.1:1:", ":1:2"], "--host": ["", "0", "65536", "x", "-1"],
+            "--grace": ["", "x", "5", "-1s", "1.5s"], "--proxy": None, "--proxy-log": None},
+    "get": {"--namespace": NAME, "--mesh": MESH, "--output": OUTPUT, "kind": ["", "nonsense"], "name": None},
+    "stat": {"--namespace": NAME, "--time-window": ["", "5", "1ms", "25h", "-1s"], "--since-start": None, "--watch": None, "--mesh": MESH,
+             "--output": OUTPUT, "what": ["nodes", ""]},
+    "edges": {"--namespace": NAME, "--time-window": ["", "5", "1ms", "25h", "-1s"], "--since-start": None, "--watch": None, "--mesh": MESH,
+              "--output": OUTPUT, "what": ["nodes", ""]},
+    "diagnostics endpoints": {"--mesh": MESH, "--output": OUTPUT, "authority": TARGETS},
+    "diagnostics policy": {"--mesh": MESH, "target": TARGETS},
+    "diagnostics proxy-metrics": {"--namespace": NAME, "--mesh": MESH, "name": None},
+    "validate": {"--mesh": MESH, "--output": OUTPUT, "files": None},
+    "check": {"--mesh": MESH, "--output": OUTPUT},
+    "completion": {"shell": ["tcsh", ""]},
+    "version": {},
+}
+# What a command needs besides.
+WORDS = {"run": ["true"], "get": ["pods"], "diagnostics endpoints": ["a.b.svc.cluster.local:80"], "diagnostics policy": ["svc/a/b:80"],
+         "completion": ["bash"]}
+CASES = [(command, flag, value) for command, flags in BAD.items() for flag, values in flags.items() for value in values or []]
+
+
+@pytest.fixture
+def cli(binaries, tmp_path):
+    """Runs the command line in a world of its own, where no mesh is up."""
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    base = {"XDG_RUNTIME_DIR": str(runtime), "XDG_STATE_HOME": str(tmp_path / "state"), "HOME": str(tmp_path)}
+
+    def run(*words, env=None, **how):
+        if "stdout" not in how:
+            how["stdout"] = subprocess.PIPE
+        return subprocess.run([str(BIN / "tulle"), *map(str, words)], text=True, stderr=subprocess.PIPE, timeout=30, stdin=subprocess.DEVNULL,
+                              cwd=tmp_path, env={**os.environ, **base, **(env or {})}, **how)
+    run.runtime, run.state = runtime, tmp_path / "state"
+    return run
+
+
+def test_the_table_has_every_flag(cli):
+    for command, flags in BAD.items():
+        text = cli(*command.split(), "--help").stdout
+        known = set(re.findall(r"^\s+(?:-\w,)?(--[a-z-]+)", text, re.M)) - {"--help"}
+        assert known == {f for f in flags if f.startswith("--")}, f"tulle {command}"
+
+
+def test_a_bad_value_is_refused_by_its_name(cli):
+    """For every flag of every command: the exit code that docs/cli.md says, and a message that names the flag."""
+    wrong = []
+    for command, flag, value in CASES:
+        words = WORDS.get(command, [])
+        given = [value, *words[1:]] if not flag.startswith("--") else [f"{flag}={value}", *words] if command == "run" else [*words, f"{flag}={value}"]
+        done = cli(*command.split(), *given)
+        named = flag.lower() in done.stderr.lower() or (flag == "--mesh" and "mesh name" in done.stderr)
+        if done.returncode != (125 if command == "run" else 2) or not named or done.stdout:
+            wrong.append((command, flag, value, done.returncode, done.stderr))
+    assert not wrong, "\n".join(map(str, wrong))
+    assert not cli.state.exists() and not list(cli.runtime.iterdir()), "nothing was made for what was asked wrongly"
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_an_unknown_flag_is_refused(cli, command):
+    done = cli(*command.split(), "--nonsense", *WORDS.get(command, []))
+    assert done.returncode == (125 if command == "run" else 2) and "--nonsense" in done.stderr, done
+
+
+def test_without_a_mesh_the_exit_code_is_3(cli):
+    for words in (["get", "pods"], ["stat"], ["edges"], ["diagnostics", "endpoints", "a.b.svc.cluster.local:80"],
+                  ["diagnostics", "policy", "svc/a/b:80"], ["diagnostics", "proxy-metrics"], ["validate"]):
+        done = cli(*words)
+        assert done.returncode == 3 and "`tulle up --mesh local`" in done.stderr, (words, done)
+
+
+def test_an_unknown_command_is_named_with_the_one_that_was_meant(cli):
+    for typed, meant in (("edge", "edges"), ("dwon", "down"), ("validat", "validate")):
+        done = cli(typed)
+        assert done.returncode == 2 and f'"{typed}"; did you mean {meant}?' in done.stderr, done
+    done = cli("nonsense", "--mesh", "x")
+    assert done.returncode == 2 and '"nonsense"' in done.stderr and "did you mean" not in done.stderr and "diagnostics, validate" in done.stderr, done
+    done = cli("diagnostics", "endpoint", "a:80")
+    assert done.returncode == 2 and '"endpoint"; did you mean endpoints?' in done.stderr, done
+    for words in ((), ("diagnostics",)):
+        done = cli(*words)
+        assert done.returncode == 2 and "a command is missing; accepted: " in done.stderr, done
+
+
+def test_help_is_for_people(cli):
+    """No C++ types and no `FLAG TYPE:RANGE` in what a newcomer reads."""
+    for command in BAD:
+        text = cli(*command.split(), "--help").stdout
+        assert not re.search(r"\b(TEXT|UINT|INT|FLOAT|ENUM)\b|:\{|:INT|\.\.\.\s*$", text), text
+        assert max(map(len, text.splitlines())) <= 200
+
+
+def test_output_that_cannot_be_written_is_a_failure(mesh):
+    mesh.up()
+    mesh.origin("one", "one", ports="http1")
+    mesh.ready("one")
+    commands = [["version"], ["completion", "bash"], ["validate", mesh.manifest("a.yaml", "# nothing\n")], ["validate", "--mesh", mesh.name, "-o", "json"]]
+    for kind in ("pods", "services", "namespaces"):
+        commands += [["get", kind, "--mesh", mesh.name], ["get", kind, "--mesh", mesh.name, "-o", "json"]]
+    for words in (["stat"], ["stat", "pod"], ["edges"], ["stat", "--watch"]):
+        commands += [[*words, "--since-start", "--mesh", mesh.name], [*words, "--since-start", "--mesh", mesh.name, "-o", "json"]]
+    commands += [["check", "--mesh", mesh.name], ["check", "--mesh", mesh.name, "-o", "json"], ["diagnostics", "proxy-metrics", "--mesh", mesh.name],
+                 ["diagnostics", "policy", "svc/default/one:8080", "--mesh", mesh.name],
+                 ["diagnostics", "endpoints", "one.default.svc.cluster.local:8080", "--mesh", mesh.name]]
+    for words in commands:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([str(BIN / "tulle"), *map(str, words)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+        assert done.returncode == 1 and "standard output: No space left on device" in done.stderr, (words, done)
+
+
+def test_check_tells_when_certificates_end(mesh):
+    mesh.up()
+    mesh.origin("one", "one", ports="http1")
+    mesh.ready("one")
+    lines = {line["name"]: line for line in json.loads(mesh.tulle("check", "--mesh", mesh.name, "-o", "json").stdout)}
+    for name, days in (("certificate of the trust root", 3649), ("certificate of the issuer", 364)):
+        assert lines[name]["verdict"] == "ok" and f"{days} days left" in lines[name]["detail"] and lines[name]["remedy"] == "", lines[name]
+    pods = lines["certificates of pods"]
+    assert pods["verdict"] == "ok" and "1 pod; the first to end is that of default/one, in 2" in pods["detail"], pods
+    assert "days left" in mesh.tulle("check", "--mesh", mesh.name).stdout
+
+
+def test_check_does_not_call_a_closed_folder_a_full_disk(cli, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = cli("check", env={"XDG_STATE_HOME": str(tmp_path / "file")})
+    assert done.returncode == 1 and "Not a directory" in done.stdout and "MB free" in done.stdout and "only 0" not in done.stdout, done
+    if os.getuid() != 0:
+        (tmp_path / "closed").mkdir(mode=0)
+        done = cli("check", env={"XDG_STATE_HOME": str(tmp_path / "closed")})
+        assert done.returncode == 1 and "Permission denied" in done.stdout and "only 0" not in done.stdout, done
+
+
+def test_up_on_a_running_mesh(mesh):
+    mesh.up("--default-inbound-policy", "all-authenticated", foreground=False)
+    mesh.wait("up has returned", lambda: not mesh.control.running(), 20)
+
+    def again(*words):
+        return mesh.tulle("up", "--mesh", mesh.name, *words, check=False)
+    for words in ((), ("--dir", mesh.manifests), ("--dir", f"{mesh.manifests}/"), ("--default-inbound-policy", "all-authenticated"), ("--no-prometheus",)):
+        done = again(*words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"Mesh {mesh.name} is up already.\n", ""), (words, done)
+    for words, said in ((("--dir", mesh.folder), f"--dir {mesh.folder}: it reads {mesh.manifests}"),
+                        (("--default-inbound-policy", "deny"), "--default-inbound-policy deny: it has all-authenticated"),
+                        (("--log-level", "debug"), "--log-level debug: it has info"), (("--foreground",), "--foreground"),
+                        (("--dir", "/dev/null"), "not a folder")):
+        done = again(*words)
+        assert done.returncode == 2 and said in done.stderr and done.stdout == "", (words, done)
+    mesh.manifest("bad.yaml", "kind: [unclosed\n")
+    mesh.wait("the bad manifest is told", lambda: "1 problem(s)" in again().stdout, 10)
+
+
+def test_a_folder_of_manifests_that_is_gone_is_told(mesh):
+    mesh.up()
+    mesh.manifests.rename(mesh.folder / "elsewhere")
+    mesh.wait("validate says so", lambda: mesh.tulle("validate", "--mesh", mesh.name, check=False).returncode == 1, 10, every=0.1)
+    said = mesh.tulle("validate", "--mesh", mesh.name, check=False).stdout
+    assert f"{mesh.manifests}: the folder of manifests cannot be read" in said and "stays in force" in said, said
+    (mesh.folder / "elsewhere").rename(mesh.manifests)
+    mesh.wait("it is back", lambda: mesh.tulle("validate", "--mesh", mesh.name, check=False).returncode == 0, 10, every=0.1)
+
+
+def uncommented(text):
+    """What somebody makes of the example who takes off the "# " of every resource."""
+    out, inside = [], False
+    for line in text.splitlines():
+        inside = line.startswith("# ---") or (inside and line != "")
+        out.append(line[2:] if inside else line)
+    return "\n".join(out) + "\n"
+
+
+def test_the_example_works_once_uncommented(mesh):
+    mesh.manifests.rmdir()
+    mesh.up()
+    example = mesh.manifests / "example.yaml"
+    assert mesh.ask("get", "services")["items"] == []
+    example.write_text(uncommented(example.read_text()))
+    mesh.wait("the Services are there", lambda: len(mesh.ask("get", "services")["items"]) == 3, 10)
+    assert mesh.tulle("validate", "--mesh", mesh.name).stdout.endswith(": 0 errors, 0 warnings\n")
+    for version in ("v1", "v2"):
+        mesh.start_pod(f"hello-{version}", "hello", [PYTHON, "-m", "http.server", "8080"], "--label", "app=hello", "--label", f"version={version}",
+                       "--port", "http=8080")
+    for version in ("v1", "v2"):
+        mesh.ready(f"hello-{version}")
+    code, log = mesh.curl("curl", *["http://hello/"] * 20, "-o", "/dev/null", "-w", "%{http_code}\\n")
+    assert code == 0 and log.count("200") == 20, log
+
+
+def test_a_route_to_what_nobody_declares_is_warned_of(mesh):
+    mesh.manifest("route.yaml", """
+        apiVersion: gateway.networking.k8s.io/v1
+        kind: HTTPRoute
+        metadata: {name: r, namespace: default}
+        spec:
+          parentRefs: [{group: "", kind: Service, name: one, port: 8080}]
+          rules: [{backendRefs: [{name: two, port: 8080}]}]
+    """)
+    mesh.up()
+    mesh.origin("one", "one", ports="http1")
+    mesh.ready("one")
+    done = mesh.tulle("validate", "--mesh", mesh.name)
+    assert "warning: route.yaml:2: HTTPRoute default/r: spec.rules[0].backendRefs[0].name: there is no Service default/two" in done.stdout, done
+    assert "default/one" not in done.stdout, "a Service that tulle run made is there"
+    code, log = mesh.curl("curl", "http://one:8080/", "-o", "/dev/null", "-w", "%{http_code}\\n")
+    assert log == "502\n", log
+
+
+def test_targets_are_read_strictly(mesh):
+    mesh.up()
+    for kind, bad in (("endpoints", ("", "x", "a:0", "a:65536", "127.0.0.1:80")), ("policy", ("", "svc/a:80", "svc/a/b:0", "node/a/b:80"))):
+        for target in bad:
+            done = mesh.tulle("diagnostics", kind, target, "--mesh", mesh.name, check=False)
+            assert done.returncode == 2 and re.search("accepted|expected", done.stderr), (kind, target, done)
+    done = mesh.tulle("diagnostics", "endpoints", "none.default.svc.cluster.local:80", "--mesh", mesh.name, check=False)
+    assert done.returncode == 1 and "no such service" in done.stderr
+
+
+def test_proxy_metrics_says_what_it_takes(mesh):
+    mesh.up()
+    done = mesh.tulle("diagnostics", "proxy-metrics", "--mesh", mesh.name, check=False)
+    assert done.returncode == 1 and "`tulle run` starts one" in done.stderr, done
+    mesh.origin("one-1", "one", ports="http1")
+    mesh.ready("one-1")
+    assert "process_start_time_seconds" in mesh.tulle("diagnostics", "proxy-metrics", "--mesh", mesh.name).stdout
+    done = mesh.tulle("diagnostics", "proxy-metrics", "nix", "--mesh", mesh.name, check=False)
+    assert done.returncode == 1 and 'found "nix"' in done.stderr and "(one, one-1)" in done.stderr, done
+
+
+def test_edges_keeps_the_name_of_a_client_that_has_ended(mesh):
+    mesh.up()
+    mesh.origin("server", "server", "--service-account", "server", ports="http1")
+    mesh.ready("server")
+    code, log = mesh.curl("caller", "http://server:8080/")
+    assert code == 0, log
+
+    def edge():
+        return next((e for e in mesh.ask("edges", "--since-start") if e["dst"] == "server" and e["src_ended"]), None)
+    seen = mesh.wait("the edge is told", edge, 10, every=0.1)
+    assert seen["src"] == "caller" and seen["secured"], seen
+    assert "caller (ended)   server" in mesh.tulle("edges", "--since-start", "--mesh", mesh.name).stdout
+
+
+def of_mesh(name):
+    """Processes that belong to a mesh."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words, state = (path / "cmdline").read_bytes(), (path / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if name.encode() in words and state != "Z" and int(path.name) != os.getpid():
+            found.append(words.replace(b"\0", b" ").decode())
+    return found
+
+
+def test_up_in_the_foreground_that_is_killed(cli, tmp_path):
+    """`kill -9`: no process and no socket is left; the next `up` takes the rest as its own and says nothing of it."""
+    name = "k" + os.urandom(4).hex()
+    env = {"XDG_RUNTIME_DIR": str(cli.runtime), "XDG_STATE_HOME": str(cli.state)}
+    command = [BIN / "tulle", "up", "--mesh", name, "--dir", tmp_path / "manifests"]
+    up = procs.Process("up", [*command, "--foreground"], tmp_path, env)
+    wait_until("it is up", lambda: "is up." in up.log(), 20)
+    assert len(of_mesh(name)) >= 2, of_mesh(name)
+    up.popen.send_signal(signal.SIGKILL)
+    up.popen.wait()
+    done = cli(*command[1:])  # at once: what is about to end is not taken for a mesh that is up
+    assert done.returncode == 0 and f"Mesh {name} is up.\n" in done.stdout and done.stderr == "", done
+    assert cli("get", "pods", "--mesh", name).returncode == 0
+    assert cli("down", "--mesh", name, "--purge").returncode == 0
+
+    up = procs.Process("again", [*command, "--foreground"], tmp_path, env)
+    wait_until("it is up", lambda: "is up." in up.log(), 20)
+    up.popen.send_signal(signal.SIGKILL)
+    up.popen.wait()
+    wait_until("no process is left", lambda: not of_mesh(name), 15)
+    sockets = [p for p in cli.runtime.rglob("*") if p.is_socket()]
+    assert not sockets, sockets
+    assert cli("down", "--mesh", name, "--purge").stdout == f"Mesh {name} was not up; its keys and addresses are gone.\n"
+    assert not list(cli.runtime.iterdir()) and not (cli.state / "tulle").exists()
+
+
+def test_up_that_fails_leaves_no_folder(cli, tmp_path):
+    (tmp_path / "bin").mkdir()
+    shutil.copy(BIN / "tulle", tmp_path / "bin/tulle")  # which looks for its siblings beside itself
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(cli.runtime), "XDG_STATE_HOME": str(cli.state), "PATH": "/usr/bin:/bin"}
+
+    def up():
+        return subprocess.run([tmp_path / "bin/tulle", "up", "--mesh", "none", "--dir", tmp_path / "m"], text=True, capture_output=True, env=env)
+    done = up()
+    assert done.returncode == 1 and "tulle-control is neither in" in done.stderr, done
+    assert not list(cli.runtime.iterdir()) and not cli.state.joinpath("tulle").exists() and not (tmp_path / "m").exists()
+    control = tmp_path / "bin/tulle-control"
+    control.write_text("#!/bin/sh\necho no luck today\nexit 3\n")
+    control.chmod(0o755)
+    done = up()
+    assert done.returncode == 1 and "no luck today" in done.stderr, done
+    assert not list(cli.runtime.iterdir()), "only the log that the message names stays"
+    assert [p.name for p in (cli.state / "tulle/none").iterdir()] == ["control.log"]
+
+
+def test_a_local_mesh_json_says_its_settings(mesh):
+    """GET /v1/mesh, as a program asks it."""
+    mesh.up()
+    runtime = pathlib.Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/tulle-{os.getuid()}"))
+    runtime = runtime / "tulle" / mesh.name if "XDG_RUNTIME_DIR" in os.environ else runtime / mesh.name
+    admin = json.loads((runtime / "mesh.json").read_text())["admin"]
+    with urllib.request.urlopen(f"http://{admin}/v1/mesh", timeout=5) as answer:
+        told = json.load(answer)
+    assert [c["name"] for c in told["certificates"]] == ["trust root", "issuer"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", c["expires"]) for c in told["certificates"])
+    assert told["manifestFolder"] == str(mesh.manifests) and told["logLevel"] == "info"
