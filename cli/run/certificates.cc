@@ -89,12 +89,13 @@ CheckResult check_pod_certificates(const std::vector<PodCertificate>& pods, std:
     if (left > 0s) append(r.detail, ", in ", about(left));
     if (to_seconds(left) < 0.2 * lifetime) {
       r.verdict = left > 0s ? Verdict::kWarn : Verdict::kFail;
-      r.remedy = cat("its proxy should have renewed it: what it writes to standard error says why; starting ", first->pod,
-                     " anew gets a new one");
+      r.remedy = cat("its proxy should have renewed it: what it writes to standard error says why; starting ",
+                     first->pod, " anew gets a new one");
     }
   }
   if (silent.empty()) return r;
-  append(r.detail, "; no answer from ", join({silent.begin(), silent.begin() + std::min<long>(3, std::ssize(silent))}, ", "),
+  append(r.detail, "; no answer from ",
+         join({silent.begin(), silent.begin() + std::min<long>(3, std::ssize(silent))}, ", "),
          silent.size() > 3 ? cat(" and ", silent.size() - 3, " more") : "");
   if (r.verdict == Verdict::kOk) r.verdict = Verdict::kWarn;
   if (r.remedy.empty()) r.remedy = "`tulle diagnostics proxy-metrics POD` says why; starting the pod anew helps";

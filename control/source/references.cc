@@ -9,8 +9,8 @@ namespace {
 
 // "shop.yaml:12" → its file and line.
 Problem problem_at(const HttpRoute& route) {
-  Problem out{Problem::Severity::kWarning, route.meta.origin, 0, cat("HTTPRoute ", route.meta.ref().to_string()), "",
-              ""};
+  Problem out{
+      Problem::Severity::kWarning, route.meta.origin, 0, cat("HTTPRoute ", route.meta.ref().to_string()), "", ""};
   size_t colon = out.file.rfind(':');
   if (colon == out.file.npos) return out;
   out.line = static_cast<int>(parse_number<uint32_t>(std::string_view(out.file).substr(colon + 1)).value_or(0));

@@ -247,13 +247,30 @@ def alive(pid):
         return False
 
 
+def namespaces(pid):
+    """Those of a process, by kind and number."""
+    found = set()
+    for kind in ("net", "pid", "mnt", "user"):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+        except OSError:
+            pass
+    return found
+
+
 def test_a_kill_leaves_nothing(runner):
-    pod = serve(runner)
+    """`kill -9` of `tulle run`: no process, no namespace and no socket of the pod is left."""
+    pod = serve(runner, "--expose", "0:8080")
     below = children(pod.pid)
     assert len(below) >= 3  # init, application, proxy
-    namespaces = {os.readlink(f"/proc/{pod.pid}/ns/{kind}") for kind in ("net", "pid", "mnt")}
+    made = set().union(*map(namespaces, below)) - namespaces(os.getpid())
+    assert {name.split(":")[0] for name in made} == {"net", "pid", "mnt", "user"}
+    exposed = int(re.search(r"127\.0\.0\.1:(\d+) reaches", pod.log()).group(1))
     pod.popen.send_signal(signal.SIGKILL)
     pod.popen.wait()
     runner.wait("nothing of the pod is left", lambda: not any(alive(p) for p in below))
     runner.wait("released", lambda: "released" in runner.control.whats())
-    assert len(namespaces) == 3
+    runner.wait("no process is in its namespaces",
+                lambda: not any(namespaces(p.name) & made for p in pathlib.Path("/proc").glob("[0-9]*")))
+    for address in (("127.0.0.1", exposed), (runner.addresses[0], 4191)):
+        socket.create_server(address).close()  # nobody listens there
