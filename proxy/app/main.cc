@@ -168,16 +168,21 @@ int run(const Config& config) {
   if (!resolver) return failed("cannot start the resolver", resolver.error());
   std::unique_ptr<Certifier> certifier;
   auto context = [&] { return certifier->context(); };
-  ControlClient identity_svc(control, **resolver, config.identity_svc,
-                             control_client_options(config, config.identity_svc), context);
-  ControlClient destination_svc(control, **resolver, config.destination_svc,
-                                control_client_options(config, config.destination_svc), context);
-  ControlClient policy_svc(control, **resolver, config.policy_svc, control_client_options(config, config.policy_svc),
-                           context);
+  auto client_of = [&](std::string_view service, const ControlAddr& addr) {
+    ControlClientOptions o = control_client_options(config, addr);
+    o.service = service;
+    o.metrics = &shard;
+    return std::make_unique<ControlClient>(control, **resolver, addr, std::move(o), context);
+  };
+  auto identity_svc = client_of("identity", config.identity_svc);
+  auto destination_svc = client_of("destination", config.destination_svc);
+  auto policy_svc = client_of("policy", config.policy_svc);
 
+  Subscriptions subscriptions(control, shard);
   StreamsConfig streams{
-      .destination = {destination_svc.http(), destination_svc.authority()},
-      .policy = {policy_svc.http(), policy_svc.authority()},
+      .destination = {destination_svc->http(), destination_svc->authority()},
+      .policy = {policy_svc->http(), policy_svc->authority()},
+      .subscriptions = subscriptions,
       .context_token = config.destination_context,
       .workload = config.workload,
       .profile_networks = config.profile_networks,
@@ -187,6 +192,10 @@ int run(const Config& config) {
   TargetHub targets(control, target_source(control, streams, shard));
   EndpointHub endpoints(control, endpoint_source(control, streams, shard));
   PortHub ports(control, port_source(control, streams, shard));
+  DigestOptions digests{
+      .workload = config.workload, .context_token = config.destination_context, .interval = config.digest_interval};
+  digests.settle = std::min<Duration>(digests.settle, digests.interval);
+  rt::Running checking(control, subscriptions.check_forever(streams.policy, std::move(digests)));
 
   // Admin first, for its address is the pod's lock.
   bool stopping = false;
@@ -216,12 +225,12 @@ int run(const Config& config) {
     auto made = PodDns::make(control, std::move(sockets->udp), std::move(sockets->tcp), std::move(dns_options), shard);
     if (!made) return failed("cannot serve the pod's DNS", made.error());
     dns = std::move(*made);
-    dns->watch(policy_svc.http(), policy_svc.authority(), config.workload, streams.backoff);
+    dns->watch(policy_svc->http(), policy_svc->authority(), config.workload, streams.backoff);
   }
 
   CertifierOptions certify{.config = &config.identity,
                            .workload = config.workload,
-                           .authority = identity_svc.authority(),
+                           .authority = identity_svc->authority(),
                            .backoff = streams.backoff};
   auto made = Certifier::make(control, certify, shard, [&](std::shared_ptr<const tls::Context> ctx) {
     for (auto& w : workers) w->set_identity(ctx);
@@ -232,7 +241,7 @@ int run(const Config& config) {
   certifier = std::move(*made);
   for (auto& w : workers) w->start();
   rt::Running loops(control, watch_loops(control, workers, shard));
-  certifier->start(identity_svc.http());
+  certifier->start(identity_svc->http());
 
   // Stopping: drain, at most for the grace period.
   size_t draining = 0;

@@ -386,6 +386,8 @@ void read_ours(Env& env, Config& c) {
   env.read("TULLE_PROXY_BALANCER", c.round_robin, &grammar_balancer, "p2c or round-robin");
   env.read("TULLE_PROXY_ON_NO_DISCOVERY", c.on_no_discovery, &grammar_on_no_discovery, "refuse or plaintext");
   env.count("TULLE_PROXY_MAX_CONNECTIONS", c.max_connections);
+  env.count("TULLE_PROXY_MAX_TARGETS", c.max_targets);
+  env.duration("TULLE_PROXY_DIGEST_INTERVAL", c.digest_interval);
   env.duration("TULLE_PROXY_ABSENT_GRACE", c.absent_grace);
   env.duration("TULLE_PROXY_SERVER_FIRST_WAIT", c.server_first_wait);
   env.duration("TULLE_PROXY_HTTP_HEADER_TIMEOUT", c.http_header_timeout);

@@ -190,6 +190,8 @@ struct Config {
   Duration no_discovery_timeout = 3s;                      // NO_DISCOVERY_TIMEOUT
   OnNoDiscovery on_no_discovery = OnNoDiscovery::kRefuse;  // ON_NO_DISCOVERY
   size_t max_connections = 10'000;   // MAX_CONNECTIONS: accepted, inbound and outbound each, all workers
+  size_t max_targets = 5'000;        // MAX_TARGETS: outbound destinations remembered, per worker
+  Duration digest_interval = 30s;    // DIGEST_INTERVAL: between comparisons with the control plane; 0: never
   Duration absent_grace = 10s;       // ABSENT_GRACE: for endpoints that discovery has withdrawn, as a last resort
   Duration server_first_wait = 5ms;  // SERVER_FIRST_WAIT: client silence after which an opaque dial is tried; 0: never
   bool round_robin = false;          // BALANCER=round-robin instead of p2c: only to compare with

@@ -234,6 +234,8 @@ std::vector<Case> cases() {
        "plain"},
       {"TULLE_PROXY_BALANCER", "round-robin", [](C c) { return c.round_robin; }, "random"},
       {"TULLE_PROXY_MAX_CONNECTIONS", "5", [](C c) { return c.max_connections == 5; }, "0"},
+      {"TULLE_PROXY_MAX_TARGETS", "5", [](C c) { return c.max_targets == 5; }, "0"},
+      {"TULLE_PROXY_DIGEST_INTERVAL", "0", [](C c) { return c.digest_interval == 0s; }, "no"},
       {"TULLE_PROXY_ABSENT_GRACE", "1s", [](C c) { return c.absent_grace == 1s; }, "no"},
       {"TULLE_PROXY_SERVER_FIRST_WAIT", "0", [](C c) { return c.server_first_wait == 0s; }, "no"},
       {"TULLE_PROXY_HTTP_HEADER_TIMEOUT", "1s", [](C c) { return c.http_header_timeout == 1s; }, "no"},

@@ -18,42 +18,61 @@ constexpr observe::Family kStreamEnds = observe::Family{"tulle_discovery_stream_
                                                         observe::Format::kOpenMetrics,
                                                         {}};
 
-// What one stream does with what it gets.
-struct Listener {
+// One stream and what it does with what it gets.
+struct Listener : Subscription {
+  Listener(rt::Reactor& reactor, std::string_view path)
+      : Subscription(reactor, std::string(path.substr(path.rfind('/') + 1))), path(path) {}
   virtual ~Listener() = default;
   virtual void on_message(Bytes message) = 0;
   // The stream has ended. True: asking again is no use, the answer was final.
   virtual bool on_end(const Status& status) = 0;
+  // It is about to be made anew, and begins with all there is.
+  virtual void on_afresh() {}
+  std::string path;
 };
 
-// One stream, made again whenever it ends.
-rt::Task<void> follow(rt::Reactor& reactor, ControlService service, std::string path, std::string request,
-                      BackoffConfig backoff, observe::Shard& shard, Listener& listener) {
+// The stream once, to its end, for which the listener is notified.
+rt::Task<void> follow_once(ControlService service, std::string request, Listener& listener, bool& got,
+                           std::optional<Status>& ended) {
+  Status status(StatusCode::kUnavailable, "the stream ended");
+  auto call = co_await grpc::call(service.client, service.authority, listener.path, request);
+  if (!call) status = std::move(call).error();
+  while (call) {
+    auto message = co_await call->read();
+    if (!message) status = std::move(message).error();
+    if (!message || !*message) break;
+    got = true;
+    listener.on_message(**message);
+  }
+  ended = std::move(status);
+  listener.changed().notify();
+}
+
+// One stream, made again whenever it ends, and when an update of it has been lost.
+rt::Task<void> follow(rt::Reactor& reactor, const StreamsConfig& config, ControlService service, std::string request,
+                      observe::Shard& shard, Listener& listener) {
+  const BackoffConfig& backoff = config.backoff;
+  config.subscriptions.add(listener);
   Duration delay = backoff.min;
   for (;;) {
-    Status status(StatusCode::kUnavailable, "the stream ended");
-    auto call = co_await grpc::call(service.client, service.authority, path, request);
-    if (!call) {
-      status = std::move(call).error();
-    } else {
-      for (;;) {
-        auto message = co_await call->read();
-        if (!message) {
-          status = std::move(message).error();
-          break;
-        }
-        if (!*message) break;
-        delay = backoff.min;
-        listener.on_message(**message);
-      }
+    bool got = false;
+    std::optional<Status> ended;
+    {
+      rt::Running once(reactor, follow_once(service, request, listener, got, ended));
+      while (!ended && !listener.taken()) co_await listener.changed().wait();
     }
+    if (got) delay = backoff.min;
+    if (!ended) {
+      listener.on_afresh();
+      continue;
+    }
+    const Status& status = *ended;
     shard
-        .counter(kStreamEnds, observe::Labels()
-                                  .add("rpc", path.substr(path.rfind('/') + 1))
-                                  .add("status", grpc::status_name(status.code)))
+        .counter(kStreamEnds,
+                 observe::Labels().add("rpc", listener.rpc()).add("status", grpc::status_name(status.code)))
         ->add();
     if (listener.on_end(status)) break;
-    log_debug("control stream ended", {{"rpc", path}, {"status", status.to_string()}});
+    log_debug("control stream ended", {{"rpc", listener.path}, {"status", status.to_string()}});
     double jitter = 1 + backoff.jitter * reactor.rng().unit();
     co_await rt::sleep_for(reactor, std::chrono::duration_cast<Duration>(delay * jitter));
     delay = std::min(delay * 2, backoff.max);
@@ -65,6 +84,22 @@ rt::Task<void> follow(rt::Reactor& reactor, ControlService service, std::string 
 bool is_final(const Status& s) {
   return s.code == StatusCode::kInvalidArgument || s.code == StatusCode::kFailedPrecondition;
 }
+
+// Says in the log what a policy asks for and does not get, once for each change of it.
+class NotSupported {
+ public:
+  NotSupported(std::string_view what, std::string about) : what_(what), about_(std::move(about)) {}
+  void now(std::vector<std::string> lines) {
+    if (lines == said_) return;
+    said_ = std::move(lines);
+    for (const auto& line : said_) log_warn("not supported yet, and left out", {{what_, about_}, {"what", line}});
+  }
+
+ private:
+  std::string_view what_;
+  std::string about_;
+  std::vector<std::string> said_;
+};
 
 // ---- Targets: two streams, one snapshot
 
@@ -90,20 +125,35 @@ TargetInfo combine(SocketAddr addr, const std::optional<wire::OutboundPolicy>& p
   return info;
 }
 
+std::optional<wire::SetDigest> digest_of(wire::SetDigest::Kind kind, SocketAddr key, std::optional<uint64_t> told) {
+  if (!told) return std::nullopt;
+  return wire::SetDigest{kind, key.to_string(), *told};
+}
+
 class TargetWatch {
  public:
-  TargetWatch(SocketAddr addr, TargetHub::Publish publish) : addr_(addr), publish_(std::move(publish)) {}
+  TargetWatch(rt::Reactor& reactor, SocketAddr addr, TargetHub::Publish publish)
+      : on_policy(reactor, *this),
+        on_profile(reactor, *this),
+        addr_(addr),
+        publish_(std::move(publish)),
+        policy_lacks_("target", addr.to_string()),
+        profile_lacks_("target", addr.to_string()) {}
 
   struct PolicyListener final : Listener {
     TargetWatch& watch;
-    explicit PolicyListener(TargetWatch& w) : watch(w) {}
+    std::optional<uint64_t> told;
+    PolicyListener(rt::Reactor& r, TargetWatch& w) : Listener(r, wire::kOutboundPoliciesWatch), watch(w) {}
+    std::optional<wire::SetDigest> digest() const override {
+      return digest_of(wire::SetDigest::Kind::kOutboundPolicy, watch.addr_, told);
+    }
     void on_message(Bytes message) override {
+      told = wire::message_digest(message);
       auto policy = wire::decode_outbound_policy(message);
       watch.refused_.clear();
       watch.invalid_ = policy ? "" : policy.error().reason;
       if (policy) {
-        for (const auto& what : unsupported(*policy, Supported()))
-          log_warn("not supported yet", {{"target", watch.addr_.to_string()}, {"what", what}});
+        watch.policy_lacks_.now(unsupported(*policy, kSupported));
         watch.policy_ = std::move(*policy);
       } else {
         log_warn("outbound policy cannot be used",
@@ -127,16 +177,22 @@ class TargetWatch {
   };
   struct ProfileListener final : Listener {
     TargetWatch& watch;
-    explicit ProfileListener(TargetWatch& w) : watch(w) {}
+    std::optional<uint64_t> told;
+    ProfileListener(rt::Reactor& r, TargetWatch& w) : Listener(r, wire::kDestinationGetProfile), watch(w) {}
+    std::optional<wire::SetDigest> digest() const override {
+      return digest_of(wire::SetDigest::Kind::kProfile, watch.addr_, told);
+    }
     void on_message(Bytes message) override {
+      told = wire::message_digest(message);
       auto profile = wire::decode_profile(message);
       if (!profile) {
         log_warn("destination profile cannot be used",
                  {{"target", watch.addr_.to_string()}, {"error", profile.error().reason}});
         return;
       }
-      for (const auto& what : profile->ignored)
-        log_warn("part of a destination profile is ignored", {{"target", watch.addr_.to_string()}, {"what", what}});
+      auto lacks = unsupported(*profile, kSupported);
+      lacks.insert(lacks.end(), profile->ignored.begin(), profile->ignored.end());
+      watch.profile_lacks_.now(std::move(lacks));
       watch.profile_ = std::move(*profile);
       watch.profile_known_ = true;
       watch.publish();
@@ -144,6 +200,7 @@ class TargetWatch {
     bool on_end(const Status& s) override {
       bool final_answer = is_final(s) || s.code == StatusCode::kNotFound || s.code == StatusCode::kUnimplemented;
       if (!final_answer) return false;
+      told.reset();
       watch.profile_.reset();
       watch.profile_known_ = true;
       watch.publish();
@@ -152,8 +209,8 @@ class TargetWatch {
   };
 
   void no_profile() { profile_known_ = true; }
-  PolicyListener on_policy{*this};
-  ProfileListener on_profile{*this};
+  PolicyListener on_policy;
+  ProfileListener on_profile;
 
  private:
   void publish() {
@@ -166,6 +223,7 @@ class TargetWatch {
   TargetHub::Publish publish_;
   std::optional<wire::OutboundPolicy> policy_;
   std::optional<wire::DestinationProfile> profile_;
+  NotSupported policy_lacks_, profile_lacks_;
   std::string refused_, invalid_;
   bool policy_known_ = false;
   bool profile_known_ = false;
@@ -173,19 +231,17 @@ class TargetWatch {
 
 rt::Task<void> watch_target(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard, SocketAddr addr,
                             TargetHub::Publish publish) {
-  TargetWatch watch(addr, std::move(publish));
+  TargetWatch watch(reactor, addr, std::move(publish));
   rt::Scope scope(reactor);
   bool has_profile = std::ranges::any_of(config.profile_networks, [&](const Cidr& n) { return n.contains(addr.ip); });
   if (has_profile) {
     wire::GetDestination request{.scheme = "", .path = addr.to_string(), .context_token = config.context_token};
-    scope.spawn(follow(reactor, config.destination, std::string(wire::kDestinationGetProfile), encode(request),
-                       config.backoff, shard, watch.on_profile));
+    scope.spawn(follow(reactor, config, config.destination, encode(request), shard, watch.on_profile));
   } else {
     watch.no_profile();
   }
   wire::TrafficSpec spec{.source_workload = config.workload, .target = addr};
-  co_await follow(reactor, config.policy, std::string(wire::kOutboundPoliciesWatch), encode(spec), config.backoff,
-                  shard, watch.on_policy);
+  co_await follow(reactor, config, config.policy, encode(spec), shard, watch.on_policy);
 }
 
 // ---- Endpoints
@@ -193,7 +249,18 @@ rt::Task<void> watch_target(rt::Reactor& reactor, const StreamsConfig& config, o
 class EndpointWatch final : public Listener {
  public:
   EndpointWatch(rt::Reactor& reactor, std::string path, EndpointHub::Publish publish)
-      : reactor_(reactor), path_(std::move(path)), publish_(std::move(publish)) {}
+      : Listener(reactor, wire::kDestinationGet),
+        reactor_(reactor),
+        path_(std::move(path)),
+        publish_(std::move(publish)) {}
+
+  std::optional<wire::SetDigest> digest() const override {
+    if (fresh_ || !set_.exists) return std::nullopt;
+    uint64_t sum = 0;
+    for (const auto& e : set_.endpoints) sum += wire::endpoint_digest(*e);
+    return wire::SetDigest{wire::SetDigest::Kind::kDestination, path_, sum};
+  }
+  void on_afresh() override { fresh_ = true; }
 
   void on_message(Bytes message) override {
     auto update = wire::decode_update(message);
@@ -256,22 +323,31 @@ rt::Task<void> watch_endpoints(rt::Reactor& reactor, const StreamsConfig& config
                                std::string path, EndpointHub::Publish publish) {
   EndpointWatch watch(reactor, path, std::move(publish));
   wire::GetDestination request{.scheme = "k8s", .path = path, .context_token = config.context_token};
-  co_await follow(reactor, config.destination, std::string(wire::kDestinationGet), encode(request), config.backoff,
-                  shard, watch);
+  co_await follow(reactor, config, config.destination, encode(request), shard, watch);
 }
 
 // ---- Inbound ports
 
 class PortWatch final : public Listener {
  public:
-  PortWatch(uint16_t port, std::optional<IpAddr> pod_ip, PortHub::Publish publish)
-      : pod_ip_(pod_ip), publish_(std::move(publish)) {
+  PortWatch(rt::Reactor& reactor, uint16_t port, std::optional<IpAddr> pod_ip, PortHub::Publish publish)
+      : Listener(reactor, wire::kInboundPoliciesWatchPort),
+        pod_ip_(pod_ip),
+        publish_(std::move(publish)),
+        lacks_("port", cat(port)) {
     info_.port = port;
   }
+  std::optional<wire::SetDigest> digest() const override {
+    if (!told_) return std::nullopt;
+    return wire::SetDigest{wire::SetDigest::Kind::kInboundPolicy, cat(info_.port), *told_};
+  }
   void on_message(Bytes message) override {
+    told_ = wire::message_digest(message);
     auto server = wire::decode_server(message);
     if (server) {
-      if (server->rate_limit) log_warn("not supported yet", {{"port", info_.port}, {"what", "local rate limits"}});
+      std::vector<std::string> lacks;
+      if (server->rate_limit) lacks.emplace_back("local rate limits");
+      lacks_.now(std::move(lacks));
       info_.policy = compile_server(*server, pod_ip_);
     } else {
       log_warn("inbound policy cannot be used", {{"port", info_.port}, {"error", server.error().reason}});
@@ -289,15 +365,16 @@ class PortWatch final : public Listener {
  private:
   std::optional<IpAddr> pod_ip_;
   PortHub::Publish publish_;
+  NotSupported lacks_;
   PortInfo info_;
+  std::optional<uint64_t> told_;
 };
 
 rt::Task<void> watch_port(rt::Reactor& reactor, const StreamsConfig& config, observe::Shard& shard, uint16_t port,
                           PortHub::Publish publish) {
-  PortWatch watch(port, config.pod_ip, std::move(publish));
+  PortWatch watch(reactor, port, config.pod_ip, std::move(publish));
   wire::PortSpec spec{.workload = config.workload, .port = port};
-  co_await follow(reactor, config.policy, std::string(wire::kInboundPoliciesWatchPort), encode(spec), config.backoff,
-                  shard, watch);
+  co_await follow(reactor, config, config.policy, encode(spec), shard, watch);
 }
 
 }  // namespace

@@ -19,21 +19,17 @@
 #include "libs/wire/inbound.h"
 #include "libs/wire/outbound.h"
 #include "proxy/config/config.h"
+#include "proxy/discovery/subscriptions.h"
 #include "proxy/discovery/watch.h"
 #include "proxy/model/policy.h"
 #include "proxy/model/server.h"
 
 namespace tulle::proxy {
 
-// How to reach one of the control plane's services. The client outlives the streams.
-struct ControlService {
-  httpio::Client& client;
-  std::string authority;
-};
-
 struct StreamsConfig {
   ControlService destination;
   ControlService policy;
+  Subscriptions& subscriptions;        // of which the streams will be; outlives them
   std::string context_token;           // DESTINATION_CONTEXT
   std::string workload;                // POLICY_WORKLOAD
   std::vector<Cidr> profile_networks;  // DESTINATION_PROFILE_NETWORKS: who has a profile

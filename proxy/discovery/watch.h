@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "libs/base/list.h"
 #include "libs/base/time.h"
+#include "libs/observe/metrics.h"
 #include "libs/rt/reactor.h"
 #include "libs/rt/scope.h"
 #include "libs/rt/signal.h"
@@ -26,7 +28,7 @@ class WatchHub;
 // One worker's view. Lives on the worker's thread; outlives its Handles.
 template <class Key, class T>
 class WatchCache {
-  struct Entry {
+  struct Entry : ListNode {  // in idle_ while nobody uses it
     Key key;
     std::shared_ptr<const T> value;
     rt::Signal changed;
@@ -67,30 +69,30 @@ class WatchCache {
     Entry* entry_ = nullptr;
   };
 
-  // `idle`: how long an unused key stays watched. `most`: keys held; above, unused ones go at once.
-  WatchCache(rt::Reactor& worker, WatchHub<Key, T>& hub, Duration idle, size_t most = 10'000)
-      : reactor_(worker), hub_(hub), idle_(idle), most_(most) {}
+  // `idle`: how long an unused key stays watched. `most`: keys held; a further one takes the place of the one unused
+  // for longest, which is counted in `evicted` (may be null). Keys in use are held whatever their number.
+  WatchCache(rt::Reactor& worker, WatchHub<Key, T>& hub, Duration idle, size_t most = 10'000,
+             observe::CounterRef evicted = {})
+      : reactor_(worker), hub_(hub), idle_(idle), most_(most), evicted_(std::move(evicted)) {}
 
   Handle get(const Key& key) {
-    auto& entry = entries_[key];
-    if (!entry) {
-      entry = std::make_unique<Entry>(reactor_, key);
+    auto found = entries_.find(key);
+    if (found == entries_.end()) {
+      if (entries_.size() >= most_ && !idle_entries_.empty()) {
+        if (evicted_) evicted_->add();
+        drop(idle_entries_.front());
+      }
+      found = entries_.emplace(key, std::make_unique<Entry>(reactor_, key)).first;
       hub_.subscribe(*this, key);
     }
+    auto& entry = found->second;
+    entry->unlink();
     ++entry->users;
     return Handle(*this, *entry);
   }
   // Drops keys that were unused for the idle time; to be called now and then by the owner.
   void sweep(TimePoint now) {
-    for (auto it = entries_.begin(); it != entries_.end();) {
-      Entry& e = *it->second;
-      if (e.users == 0 && (now - e.idle_since >= idle_ || entries_.size() > most_)) {
-        hub_.unsubscribe(*this, e.key);
-        entries_.erase(it++);
-      } else {
-        ++it;
-      }
-    }
+    while (!idle_entries_.empty() && now - idle_entries_.front().idle_since >= idle_) drop(idle_entries_.front());
   }
   size_t size() const { return entries_.size(); }
   rt::Reactor& reactor() { return reactor_; }
@@ -98,7 +100,14 @@ class WatchCache {
  private:
   friend class WatchHub<Key, T>;
   void release(Entry& e) {
-    if (--e.users == 0) e.idle_since = reactor_.now();
+    if (--e.users > 0) return;
+    e.idle_since = reactor_.now();
+    idle_entries_.push_back(e);
+  }
+  void drop(Entry& e) {
+    Key key = e.key;
+    hub_.unsubscribe(*this, key);
+    entries_.erase(key);
   }
   void update(const Key& key, std::shared_ptr<const T> value) {
     auto it = entries_.find(key);
@@ -111,7 +120,9 @@ class WatchCache {
   WatchHub<Key, T>& hub_;
   Duration idle_;
   size_t most_;
+  observe::CounterRef evicted_;
   absl::flat_hash_map<Key, std::unique_ptr<Entry>> entries_;
+  List<Entry> idle_entries_;  // unused for longest first
 };
 
 // The control thread's side: one stream per key, whoever asks for it. Constructed before the workers run, destroyed

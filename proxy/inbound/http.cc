@@ -4,8 +4,8 @@
 #include "libs/observe/families.h"
 #include "libs/rt/scope.h"
 #include "proxy/inbound/inbound.h"
-#include "proxy/model/classify.h"
 #include "proxy/model/filter.h"
+#include "proxy/worker/exchange.h"
 
 namespace tulle::proxy::inbound {
 namespace {
@@ -54,53 +54,8 @@ std::shared_ptr<Series> series_for(Session& s, const ServerPolicyPtr& policy, co
   return s.series.back();
 }
 
-// Counted when the request is over, however it ends.
-class Record {
- public:
-  Record(std::shared_ptr<Series> series, rt::Reactor& reactor)
-      : series_(std::move(series)), reactor_(reactor), start_(reactor.now()) {
-    series_->http.request();
-  }
-  Record(const Record&) = delete;
-  ~Record() {
-    if (!ended_ && outcome_.error.empty()) outcome_.error = "CANCEL";
-    outcome_.success = outcome_.success && ended_;
-    series_->http.response(outcome_, reactor_.now() - start_);
-  }
-  void head(const http::ResponseHead& h) {
-    classifier_.emplace(h);
-    outcome_.status = static_cast<uint16_t>(h.status);
-    take(classifier_->result());
-  }
-  void end(const http::Headers* trailers) {
-    ended_ = true;
-    if (!classifier_) return;
-    if (!classifier_->settled()) classifier_->end(trailers ? *trailers : http::Headers());
-    take(classifier_->result());
-  }
-  void broke(const Error& e) { outcome_.error = code_name(e.code); }
-  // An answer of our own: its status counts, and it has ended.
-  void answered(const ProxyError& e) {
-    outcome_.status = static_cast<uint16_t>(e.http_status);
-    outcome_.success = e.http_status < 500;
-    ended_ = true;
-  }
-
- private:
-  void take(const ResponseClass& c) {
-    outcome_.success = !c.failure;
-    outcome_.grpc_status = c.grpc_status.value_or(-1);
-  }
-  std::shared_ptr<Series> series_;  // a change of the policy must not take it away under the request
-  rt::Reactor& reactor_;
-  TimePoint start_;
-  observe::Outcome outcome_{.success = false};
-  std::optional<Classifier> classifier_;
-  bool ended_ = false;
-};
-
 void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& e) {
-  s.inbound.http_error(reason_name(e.reason))->add();
+  s.inbound.http_error(e.reason)->add();
   bool http2 = client.request.version == http::Version::kHttp2;
   bool upgraded = client.request.headers.has(HeaderId::kL5dOrigProto);
   bool emit = s.peer.tls && !s.peer.identity.empty();
@@ -129,20 +84,6 @@ bool downgrade(http::RequestHead& head) {
   head.form = proto->ends_with("; absolute-form") ? http::TargetForm::kAbsolute : head.form;
   head.headers.remove(HeaderId::kL5dOrigProto);
   return true;
-}
-
-rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& app) {
-  auto r = co_await httpio::relay(client, app);
-  if (!r && !app.error()) app.reset(http::H2Code::kCancel);
-  client.changed().notify();
-}
-
-rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& client, httpio::ClientExchange& app) {
-  for (;;) {
-    auto head = co_await app.response();
-    if (!head || head->status >= 200 || head->status == 101) co_return head;
-    client.interim(*head);
-  }
 }
 
 // To the application and back.
@@ -232,7 +173,7 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   }
   auto series = series_for(s, policy, route, *decision.allowed);
   series->allowed->add();
-  Record record(series, w.reactor);
+  Record record(std::shared_ptr<observe::HttpSeries>(series, &series->http), w.reactor, w.reactor.now());
   const auto& filters = route.rules[match->rule].filters;
   if (auto answer = filter_request(filters, *match, request, "http", w.reactor.rng())) {
     record.answered(*answer);

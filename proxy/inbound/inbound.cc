@@ -84,8 +84,10 @@ httpio::Client& Inbound::app(uint16_t port, httpio::Protocol protocol) {
   return *client;
 }
 
-observe::CounterRef Inbound::http_error(std::string_view reason) {
-  return worker.metrics.counter(observe::kInboundHttpErrorsTotal, observe::Labels().add("error", reason));
+observe::CounterRef Inbound::http_error(Reason reason) {
+  const ErrorRow& row = error_row(reason);
+  return worker.metrics.counter(observe::kInboundHttpErrorsTotal,
+                                observe::Labels().add("error", row.label).add("reason", row.name));
 }
 observe::CounterRef Inbound::tcp_error(const SocketAddr& target, std::string_view reason) {
   auto labels = observe::Labels().add("error", reason);

@@ -67,7 +67,7 @@ struct Inbound {
   // Connections to the application on one of its ports.
   httpio::Client& app(uint16_t port, httpio::Protocol protocol);
   rt::Task<Result<std::unique_ptr<net::Stream>>> connect_app(SocketAddr target);
-  observe::CounterRef http_error(std::string_view reason);
+  observe::CounterRef http_error(Reason reason);
   observe::CounterRef tcp_error(const SocketAddr& target, std::string_view reason);
 
  private:

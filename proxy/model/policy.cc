@@ -173,6 +173,8 @@ OutboundPolicyPtr split_policy(const wire::DestinationProfile& profile, uint16_t
 
 std::vector<std::string> unsupported(const wire::OutboundPolicy& policy, const Supported& supported) {
   Lines lines;
+  lines.add(policy.kind == wire::OutboundPolicy::Kind::kTls, supported.tls_routes, policy.metadata,
+            "routes by TLS server name");
   for (const wire::HttpRoutes* http : {&policy.http1, &policy.http2, &policy.grpc}) {
     if (http->failure_accrual) {
       const auto& a = *http->failure_accrual;
@@ -195,8 +197,9 @@ std::vector<std::string> unsupported(const wire::OutboundPolicy& policy, const S
         }
         lines.add(retries, supported.retries, route.metadata, "retries");
         lines.add(timeouts, supported.timeouts, route.metadata, "timeouts");
-        lines.add(rule.allow_l5d_request_headers, supported.retries && supported.timeouts, route.metadata,
-                  "l5d-retry-* and l5d-*-timeout request headers");
+        bool headers = rule.allow_l5d_request_headers;
+        lines.add(headers, supported.retries, route.metadata, "l5d-retry-* request headers");
+        lines.add(headers, supported.timeouts, route.metadata, "l5d-*-timeout request headers");
         lines.add(penalty, supported.penalty, route.metadata, "the penalty load estimate");
       }
     }

@@ -115,7 +115,10 @@ struct Supported {
   bool respect_retry_after_hint = false;  // of its back-off
   bool penalty = false;                   // the penalty load estimate
   bool profile_routes = false;            // routes, retries and timeouts of ServiceProfiles
+  bool tls_routes = false;                // by server name
 };
+// What this version does. Whoever builds one of the rest sets it here.
+inline constexpr Supported kSupported{.timeouts = true};
 // What the policy asks for that is not supported, one line each ("HTTPRoute shop/web: retries"), for the log, at most
 // 20; empty: nothing.
 std::vector<std::string> unsupported(const wire::OutboundPolicy& policy, const Supported& supported);

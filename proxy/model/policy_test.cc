@@ -145,7 +145,11 @@ TEST(Unsupported, NamesWhatIsNotDone) {
   EXPECT_TRUE(has("HTTPRoute shop/web-route: timeouts"));
   EXPECT_TRUE(has("HTTPRoute shop/web-route: the penalty load estimate"));
   EXPECT_TRUE(has("Service shop/web:80: failure accrual"));
-  EXPECT_TRUE(unsupported(samples::outbound(Kind::kDetect), {true, true, true, true, true, true, true}).empty());
+  EXPECT_TRUE(unsupported(samples::outbound(Kind::kDetect), {true, true, true, true, true, true, true, true}).empty());
+  EXPECT_EQ(unsupported(samples::outbound(Kind::kTls), {}).at(0), "Service shop/web:80: routes by TLS server name");
+  lines = unsupported(samples::outbound(Kind::kDetect), kSupported);
+  EXPECT_TRUE(has("HTTPRoute shop/web-route: retries"));
+  EXPECT_FALSE(has("HTTPRoute shop/web-route: timeouts")) << "proxy/outbound/time_limits.h does them";
   EXPECT_TRUE(unsupported(wire::OutboundPolicy(), {}).empty());
   EXPECT_EQ(unsupported(samples::profile(), {}).size(), 1u);
 }

@@ -177,7 +177,7 @@ rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
     case Kind::kTls: co_await serve_opaque(o, target, std::move(client), Buffer()); break;
   }
   series.closed("");
-  target->last_used = w.reactor.now();
+  o.touch(*target);
 }
 
 }  // namespace tulle::proxy::outbound

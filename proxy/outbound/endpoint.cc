@@ -96,16 +96,26 @@ bool Endpoint::upgrades(const http::RequestHead& head) const {
          head.method_kind != http::Method::kConnect && !http::is_upgrade(head);
 }
 
-rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send(http::RequestHead& head, bool end,
-                                                                         TimePoint deadline) {
-  if (head.version == http::Version::kHttp2) return http2().start(head, end, deadline);
-  if (!upgrades(head)) return http1().start(head, end, deadline);
+rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send(http::RequestHead& head, bool end) {
+  if (head.version == http::Version::kHttp2) return http2().start(head, end);
+  if (!upgrades(head)) return http1().start(head, end);
+  return send_upgraded(head, end);
+}
+
+rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send_upgraded(http::RequestHead& head, bool end) {
   std::string value = head.version == http::Version::kHttp10 ? "HTTP/1.0" : "HTTP/1.1";
   if (head.form == http::TargetForm::kAbsolute) value += "; absolute-form";
+  std::optional<std::string> coding;
+  if (auto c = head.headers.get(http::HeaderId::kTransferEncoding)) coding.emplace(*c);
+  bool has_scheme = !head.scheme.empty();
   head.headers.set(http::HeaderId::kL5dOrigProto, value);
   head.headers.remove(http::HeaderId::kTransferEncoding);
-  if (head.scheme.empty()) head.scheme = "http";
-  return http2().start(head, end, deadline);
+  if (!has_scheme) head.scheme = "http";
+  auto started = co_await http2().start(head, end);
+  head.headers.remove(http::HeaderId::kL5dOrigProto);
+  if (coding) head.headers.add(http::HeaderId::kTransferEncoding, *coding);
+  if (!has_scheme) head.scheme.clear();
+  co_return started;
 }
 
 rt::Task<Result<>> Endpoint::probe() {

@@ -31,9 +31,8 @@ class Endpoint {
   std::string_view identity() const { return info_->tls ? std::string_view(info_->tls->id) : std::string_view(); }
 
   // Sends a request's head in the form this endpoint wants: an HTTP/1 request to another proxy goes over HTTP/2 with
-  // l5d-orig-proto. What it adds to `head` may stay there for another attempt. `end`: there is no body.
-  rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send(http::RequestHead& head, bool end,
-                                                                 TimePoint deadline = kNever);
+  // l5d-orig-proto. Afterwards `head` is as it was, for another attempt. `end`: there is no body.
+  rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send(http::RequestHead& head, bool end);
   // True when send() carries such a request over HTTP/2.
   bool upgrades(const http::RequestHead& head) const;
   // A connection for raw bytes; the transport header is sent where the endpoint takes one.
@@ -79,6 +78,7 @@ class Endpoint {
   observe::TcpSeries& tcp_series() { return tcp_series_; }
 
  private:
+  rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send_upgraded(http::RequestHead& head, bool end);
   rt::Task<Result<std::unique_ptr<net::Stream>>> connect(bool opaque);
   httpio::Client& http1();
   httpio::Client& http2();

@@ -1,12 +1,14 @@
 // One outbound HTTP request, from top to bottom: route → filters → attempt loop { backend → endpoint → send } →
-// response.
+// response; and beside it the clock, when the route limits its time.
 #include "libs/base/log.h"
 #include "libs/http/hop_by_hop.h"
 #include "libs/rt/combine.h"
 #include "libs/rt/scope.h"
-#include "proxy/model/classify.h"
 #include "proxy/model/filter.h"
+#include "proxy/model/retry.h"
 #include "proxy/outbound/outbound.h"
+#include "proxy/outbound/time_limits.h"
+#include "proxy/worker/exchange.h"
 
 namespace tulle::proxy::outbound {
 namespace {
@@ -20,51 +22,9 @@ struct Session {
   Session(Outbound& o, std::shared_ptr<Target> t) : outbound(o), target(std::move(t)) {}
 };
 
-// What happened to one request at one endpoint, counted when it is over, however it ends.
-class Record {
- public:
-  Record(std::shared_ptr<Endpoint> endpoint, rt::Reactor& reactor, TimePoint start)
-      : endpoint_(std::move(endpoint)), reactor_(reactor), start_(start) {
-    endpoint_->series().request();
-  }
-  Record(const Record&) = delete;
-  ~Record() {
-    if (outcome_.error.empty() && !ended_) outcome_.error = "CANCEL";
-    outcome_.success = outcome_.success && ended_;
-    endpoint_->series().response(outcome_, reactor_.now() - start_);
-  }
-  void head(const http::ResponseHead& h) {
-    classifier_.emplace(h);
-    outcome_.status = static_cast<uint16_t>(h.status);
-    take(classifier_->result());
-  }
-  void end(const http::Headers* trailers) {
-    ended_ = true;
-    if (!classifier_) return;
-    if (!classifier_->settled()) classifier_->end(trailers ? *trailers : http::Headers());
-    take(classifier_->result());
-  }
-  void broke(const Error& e) {
-    outcome_.success = false;
-    outcome_.error = e.code == Code::kTimeout ? "REQUEST_TIMEOUT" : e.code == Code::kReset ? "RESET" : "IO";
-  }
-
- private:
-  void take(const ResponseClass& c) {
-    outcome_.success = !c.failure;
-    outcome_.grpc_status = c.grpc_status.value_or(-1);
-  }
-  std::shared_ptr<Endpoint> endpoint_;
-  rt::Reactor& reactor_;
-  TimePoint start_;
-  observe::Outcome outcome_{.success = false};
-  std::optional<Classifier> classifier_;
-  bool ended_ = false;
-};
-
 // An answer of our own.
 void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& e) {
-  s.outbound.http_error(reason_name(e.reason))->add();
+  s.outbound.http_error(e.reason)->add();
   bool http2 = client.request.version == http::Version::kHttp2;
   auto head = error_head(e, http2 && http::is_grpc(client.request.headers),
                          !s.outbound.worker.config.hide_informational_headers, !http2);
@@ -90,68 +50,165 @@ void prepare_response(http::ResponseHead& head, bool upgraded, http::Version cli
   head.headers.remove(HeaderId::kL5dProxyConnection);
 }
 
+// One exchange under way. What outlives the script that carries it out, for the clock to end, is here.
+struct Exchange {
+  Session& session;
+  httpio::ServerExchange& client;
+  const Resolved& resolved;
+  const Rule& rule;
+  std::optional<std::string> require_id;
+  bool is_connect = false, is_upgrade = false, no_body = false;
+  TimePoint start;
+  std::optional<Record> record;  // of the current attempt
+  TimeLimits limits;
+
+  Exchange(Session& s, httpio::ServerExchange& c, const Resolved& policy, const Rule& r, TimePoint now)
+      : session(s), client(c), resolved(policy), rule(r), start(now), limits(s.outbound.worker.reactor, now) {}
+};
+
 struct Sent {
   std::unique_ptr<httpio::ClientExchange> upstream;
   std::shared_ptr<Endpoint> endpoint;
   Endpoint::InFlight in_flight;
-  Sent(std::unique_ptr<httpio::ClientExchange> u, std::shared_ptr<Endpoint> e, Endpoint::InFlight f)
-      : upstream(std::move(u)), endpoint(std::move(e)), in_flight(std::move(f)) {}
+  const BackendRef& ref;
+  Sent(std::unique_ptr<httpio::ClientExchange> u, std::shared_ptr<Endpoint> e, Endpoint::InFlight f,
+       const BackendRef& r)
+      : upstream(std::move(u)), endpoint(std::move(e)), in_flight(std::move(f)), ref(r) {}
 };
 
 // Finds an endpoint that takes the request's head. An endpoint that cannot be reached has not seen it, so that the next
-// one is asked whatever the method.
-rt::Task<std::expected<Sent, ProxyError>> send(Session& s, const Resolved& policy, const Choice& choice,
-                                               http::RequestHead& head, bool no_body,
-                                               std::optional<std::string> require_id, TimePoint deadline) {
+// one is asked whatever the method; each attempt begins with the head as the route's filters left it.
+rt::Task<std::expected<Sent, ProxyError>> send(Exchange& x) {
   constexpr int kAttempts = 5;
-  rt::Reactor& reactor = s.outbound.worker.reactor;
+  rt::Reactor& reactor = x.session.outbound.worker.reactor;
+  const Choice& choice = x.rule.choice;
   std::shared_ptr<Endpoint> failed;
   for (int attempt = 1;; ++attempt) {
-    size_t i = choose_backend(choice, reactor.rng(), [&](uint32_t b) { return policy.backends[b]->ready(); });
+    size_t i = choose_backend(choice, reactor.rng(), [&](uint32_t b) { return x.resolved.backends[b]->ready(); });
     if (i == kNoBackend && choice.refs.empty())
       co_return std::unexpected(ProxyError(Reason::kNoDispatcher, "the route has no backend"));
     const BackendRef& ref = choice.refs[i == kNoBackend ? 0 : i];
-    if (std::holds_alternative<std::monostate>(policy.policy().backends[ref.backend].target))
+    const BackendSpec& backend = x.resolved.policy().backends[ref.backend];
+    if (std::holds_alternative<std::monostate>(backend.target))
       co_return std::unexpected(
-          ProxyError(Reason::kNoDispatcher,
-                     cat("backend for ", policy.policy().backends[ref.backend].describe(), " has no dispatcher")));
-    if (!ref.filters.empty())
-      if (auto answer = filter_request(ref.filters, RuleMatch(), head, "http", reactor.rng()))
+          ProxyError(Reason::kNoDispatcher, cat("backend for ", backend.describe(), " has no dispatcher")));
+    std::optional<http::RequestHead> changed;
+    if (!ref.filters.empty()) {
+      changed.emplace(x.client.request);
+      if (auto answer = filter_request(ref.filters, RuleMatch(), *changed, "http", reactor.rng()))
         co_return std::unexpected(std::move(*answer));
-    Balancer& balancer = *policy.backends[ref.backend];
+    }
+    x.limits.attempt(reactor.now(), ref.request_timeout);
+    Balancer& balancer = *x.resolved.backends[ref.backend];
     auto endpoint = co_await balancer.pick(failed.get());
     if (!endpoint) co_return std::unexpected(std::move(endpoint).error());
-    if (require_id && (*endpoint)->identity() != *require_id)
+    if (x.require_id && (*endpoint)->identity() != *x.require_id)
       co_return std::unexpected(ProxyError(
           Reason::kIdentityMismatch,
-          cat("required identity ", quoted(*require_id), ", but ", (*endpoint)->addr().to_string(),
+          cat("required identity ", quoted(*x.require_id), ", but ", (*endpoint)->addr().to_string(),
               (*endpoint)->meshed() ? cat(" is ", (*endpoint)->identity()) : std::string(" is not in the mesh"))));
     Endpoint::InFlight in_flight(*endpoint, reactor.now());
-    auto exchange = co_await (*endpoint)->send(head, no_body, deadline);
-    if (exchange) co_return Sent(std::move(*exchange), std::move(*endpoint), std::move(in_flight));
+    auto exchange = co_await (*endpoint)->send(changed ? *changed : x.client.request, x.no_body);
+    if (exchange) co_return Sent(std::move(*exchange), std::move(*endpoint), std::move(in_flight), ref);
     const Error& e = exchange.error();
-    // A request that cannot be sent, or that had to wait too long for its turn, says nothing about the endpoint.
-    bool own = e.code == Code::kInvalid || e.code == Code::kExhausted ||
-               (e.code == Code::kTimeout && e.retry == Retry::kNever);
-    if (!own) balancer.connect_failed(*endpoint, e);
+    // A request that cannot be sent, or whose turn would not come, says nothing about the endpoint.
+    if (e.code != Code::kInvalid && e.code != Code::kExhausted) balancer.connect_failed(*endpoint, e);
     if (e.retry != Retry::kSafe || attempt == kAttempts) co_return std::unexpected(proxy_error(e));
     failed = *endpoint;
   }
 }
 
-// Uploads the body in the background of the response.
-rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
-  auto r = co_await httpio::relay(client, upstream);
-  if (!r && !upstream.error()) upstream.reset(http::H2Code::kCancel);
-  client.changed().notify();
+// The response's body, and the other direction of a tunnel until its own end.
+rt::Task<void> relay_response(Exchange& x, httpio::ClientExchange& upstream, http::ResponseHead& head,
+                              std::optional<rt::Running>& uploading) {
+  httpio::ServerExchange& client = x.client;
+  bool tunnel = head.status == 101 || (x.is_connect && head.status / 100 == 2);
+  bool done = upstream.ended() && !tunnel && !upstream.trailers();
+  if (auto r = client.respond(head, done); !r) {
+    x.record->broke(r.error());
+    co_return answer_error(x.session, client, ProxyError(Reason::kConnectionLost, r.error().reason));
+  }
+  if (tunnel) x.limits.tunnel();
+  if (tunnel && !uploading) uploading.emplace(x.session.outbound.worker.reactor, upload(client, upstream));
+  if (!done) {
+    auto r = co_await httpio::relay(upstream, client);
+    if (!r) {
+      x.record->broke(r.error());
+      co_return client.reset(upstream.reset_code().value_or(http::H2Code::kInternalError));
+    }
+  }
+  x.record->end(upstream.trailers());
+  while (tunnel && uploading && !uploading->done() && !client.error()) co_await client.changed().wait();
 }
 
-rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
-  for (;;) {
-    auto head = co_await upstream.response();
-    if (!head || head->status >= 200 || head->status == 101) co_return head;
-    client.interim(*head);
+// To an endpoint that takes it, and back.
+rt::Task<void> exchange(Exchange& x) {
+  rt::Reactor& reactor = x.session.outbound.worker.reactor;
+  httpio::ServerExchange& client = x.client;
+  std::optional<Sent> sent;
+  std::optional<rt::Running> uploading;
+  Result<http::ResponseHead> head;
+  for (int tries = 1;; ++tries) {
+    auto next = co_await send(x);
+    if (!next) co_return answer_error(x.session, client, next.error());
+    sent.emplace(std::move(*next));
+    auto& endpoint = sent->endpoint;
+    x.record.emplace(std::shared_ptr<observe::HttpSeries>(endpoint, &endpoint->series()), reactor, x.start);
+    x.limits.sent_to(*sent->upstream);
+    if (!x.no_body && !x.is_connect && !x.is_upgrade) uploading.emplace(reactor, upload(client, *sent->upstream));
+    head = co_await response_head(client, *sent->upstream);
+    // An endpoint that was going away has not seen the request: another one can have it.
+    constexpr int kTries = 3;
+    if (head || head.error().retry != Retry::kSafe || !x.no_body || tries == kTries) break;
+    x.record->broke(head.error());
+    x.record.reset();
+    x.limits.sent_to_nobody();
+    sent.reset();
   }
+  struct Gone {  // however this ends
+    TimeLimits& limits;
+    ~Gone() { limits.sent_to_nobody(); }
+  } gone{x.limits};
+  httpio::ClientExchange& upstream = *sent->upstream;
+  if (!head) {
+    x.record->broke(head.error());
+    uploading.reset();
+    // A plain HTTP/2 reset passes with its code; of a request that we upgraded the client has never heard of HTTP/2.
+    auto code = upstream.reset_code();
+    if (code && client.request.version == http::Version::kHttp2) co_return client.reset(*code);
+    co_return answer_error(x.session, client, proxy_error(head.error()));
+  }
+  sent->in_flight.measured(reactor.now());
+  x.record->head(*head);
+  prepare_response(*head, sent->endpoint->upgrades(client.request), client.request.version);
+  filter_response(sent->ref.filters, *head);
+  filter_response(x.rule.filters, *head);
+  co_await relay_response(x, upstream, *head, uploading);
+}
+
+// A timeout of the route has passed. Before the response has begun there is an answer to give; after it, the response
+// is broken off, which a gRPC client is told in trailers.
+void out_of_time(Exchange& x, const TimeLimits::Passed& passed) {
+  if (x.record) x.record->broke(passed.name);
+  ProxyError e(Reason::kTimeout, cat(passed.what, " of ", format_duration(passed.limit), " passed"));
+  if (x.client.responded() && x.client.request.version == http::Version::kHttp2 &&
+      http::is_grpc(x.client.request.headers)) {
+    http::Headers trailers;
+    trailers.add(HeaderId::kGrpcStatus, cat(e.grpc_status));
+    trailers.add(HeaderId::kGrpcMessage, percent_encode(e.text));
+    if (x.client.finish(&trailers)) return x.session.outbound.http_error(e.reason)->add();
+  }
+  answer_error(x.session, x.client, e);
+}
+
+// Carries the exchange out, for as long as it may take.
+rt::Task<void> exchange_in_time(Exchange& x) {
+  std::optional<TimeLimits::Passed> passed;
+  {
+    rt::Running running(x.session.outbound.worker.reactor, exchange(x), &x.limits);
+    passed = co_await x.limits.passed(x.client, running);
+  }
+  if (passed) out_of_time(x, *passed);
 }
 
 rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client) {
@@ -174,75 +231,22 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   const Rule& rule = routing.rule(*match);
 
   // 2. What does the route do to it?
-  std::optional<std::string> require_id;
-  if (auto id = request.headers.get(HeaderId::kL5dRequireId)) require_id.emplace(*id);
-  bool is_connect = request.method_kind == http::Method::kConnect;
+  Exchange x(s, *client, *resolved, rule, start);
+  if (auto id = request.headers.get(HeaderId::kL5dRequireId)) x.require_id.emplace(*id);
+  x.is_connect = request.method_kind == http::Method::kConnect;
   // With a body the upgrade is declined, as a server may: what follows the head could be either.
-  bool is_upgrade = http::is_upgrade(request) && client->ended();
-  prepare_request(request, is_upgrade);
+  x.is_upgrade = http::is_upgrade(request) && client->ended();
+  x.no_body = client->ended() && !x.is_connect && !x.is_upgrade;
+  x.limits.set(request_timeouts(rule.timeouts, rule.allow_l5d_request_headers, request.headers));
+  if (rule.allow_l5d_request_headers) strip_l5d_request_headers(request.headers);
+  prepare_request(request, x.is_upgrade);
   if (auto answer = filter_request(rule.filters, *match, request, "http", w.reactor.rng()))
     co_return answer_error(s, *client, *answer);
-  TimePoint deadline = rule.timeouts.request ? start + *rule.timeouts.request : kNever;
 
-  // 3. To an endpoint that takes it.
-  bool no_body = client->ended() && !is_connect && !is_upgrade;
-  std::optional<Sent> sent;
-  std::optional<Record> counted;
-  std::optional<rt::Running> uploading;
-  Result<http::ResponseHead> head;
-  for (int tries = 1;; ++tries) {
-    auto next = co_await send(s, *resolved, rule.choice, request, no_body, require_id, deadline);
-    if (!next) co_return answer_error(s, *client, next.error());
-    sent.emplace(std::move(*next));
-    counted.emplace(sent->endpoint, w.reactor, start);
-
-    // 4. Body up, response down.
-    if (!no_body && !is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(*client, *sent->upstream));
-    auto response = response_head(*client, *sent->upstream);
-    head = deadline == kNever ? co_await std::move(response)
-                              : co_await rt::with_deadline(w.reactor, deadline, "request", std::move(response));
-    // An endpoint that was going away has not seen the request: another one can have it.
-    constexpr int kTries = 3;
-    if (head || head.error().retry != Retry::kSafe || !no_body || tries == kTries) break;
-    counted->broke(head.error());
-    counted.reset();
-    sent.reset();
-  }
-  httpio::ClientExchange& upstream = *sent->upstream;
-  Record& record = *counted;
-  bool upgraded = sent->endpoint->upgrades(request);
-  if (!head) {
-    record.broke(head.error());
-    uploading.reset();
-    // A plain HTTP/2 reset passes with its code; of a request that we upgraded the client has never heard of HTTP/2.
-    auto code = upstream.reset_code();
-    if (code && request.version == http::Version::kHttp2) co_return client->reset(*code);
-    co_return answer_error(s, *client, proxy_error(head.error()));
-  }
-  sent->in_flight.measured(w.reactor.now());
-  record.head(*head);
-  prepare_response(*head, upgraded, request.version);
-  filter_response(rule.filters, *head);
-
-  bool tunnel = head->status == 101 || (is_connect && head->status / 100 == 2);
-  bool done = upstream.ended() && !tunnel;
-  if (done && upstream.trailers()) done = false;
-  if (auto r = client->respond(*head, done); !r) {
-    record.broke(r.error());
-    co_return answer_error(s, *client, ProxyError(Reason::kConnectionLost, r.error().reason));
-  }
-  if (tunnel && !uploading) uploading.emplace(w.reactor, upload(*client, upstream));
-  if (!done) {
-    auto r = co_await httpio::relay(upstream, *client);
-    if (!r) {
-      record.broke(r.error());
-      client->reset(upstream.reset_code().value_or(http::H2Code::kInternalError));
-      co_return;
-    }
-  }
-  record.end(upstream.trailers());
-  // A tunnel's other direction goes on until its own end.
-  while (tunnel && uploading && !uploading->done() && !client->error()) co_await client->changed().wait();
+  // 3. To an endpoint that takes it: body up, response down.
+  for (const BackendRef& ref : rule.choice.refs) x.limits.set_attempt(ref.request_timeout);
+  if (x.limits.none()) co_await exchange(x);
+  else co_await exchange_in_time(x);
 }
 
 }  // namespace

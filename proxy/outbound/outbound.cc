@@ -20,13 +20,38 @@ Outbound::Outbound(Worker& w)
       speculative_used(w.metrics.counter(kSpeculative, observe::Labels().add("result", "used"))) {}
 
 std::shared_ptr<Target> Outbound::target(SocketAddr addr) {
-  auto& t = targets_[addr];
-  if (!t) {
-    t = std::make_shared<Target>();
-    t->watch = worker.targets.get(addr);
+  auto found = targets_.find(addr);
+  if (found == targets_.end()) {
+    if (targets_.size() >= worker.config.max_targets) make_room();
+    found = targets_.emplace(addr, std::make_shared<Target>()).first;
+    found->second->addr = addr;
+    found->second->watch = worker.targets.get(addr);
+    worker.remembered_targets->set(static_cast<double>(targets_.size()));
   }
-  t->last_used = worker.reactor.now();
-  return t;
+  touch(*found->second);
+  return found->second;
+}
+
+void Outbound::touch(Target& t) {
+  t.last_used = worker.reactor.now();
+  t.unlink();
+  by_use_.push_back(t);
+}
+
+// Forgets the target that has been unused for longest. Those in use, whose number the limit on connections bounds, go
+// behind it on the way.
+void Outbound::make_room() {
+  for (size_t n = targets_.size(); n > 0 && !by_use_.empty(); --n) {
+    auto it = targets_.find(by_use_.front().addr);
+    if (it->second.use_count() > 1) {
+      it->second->unlink();
+      by_use_.push_back(*it->second);
+      continue;
+    }
+    targets_.erase(it);
+    worker.evicted_targets->add();
+    return;
+  }
 }
 
 std::shared_ptr<const Resolved> Outbound::resolve(Target& t) {
@@ -48,6 +73,8 @@ std::shared_ptr<Balancer> Outbound::balancer(const BackendSpec& spec) {
   else if (auto* e = std::get_if<wire::Endpoint>(&spec.target))
     key = cat("endpoint ", e->addr.to_string(), ' ', e->tls ? e->tls->id : std::string(), ' ',
               static_cast<int>(e->hint), ' ', e->opaque_transport_port);
+  if (balancers_.size() >= worker.config.max_targets && !balancers_.contains(key))
+    absl::erase_if(balancers_, [](auto& b) { return b.second.balancer.use_count() == 1; });
   auto& kept = balancers_[key];
   if (!kept.balancer) kept.balancer = std::make_shared<Balancer>(worker, spec);
   return kept.balancer;
@@ -57,6 +84,7 @@ void Outbound::sweep() {
   TimePoint now = worker.reactor.now();
   Duration idle = worker.config.outbound.discovery_idle_timeout;
   absl::erase_if(targets_, [&](auto& t) { return t.second.use_count() == 1 && now - t.second->last_used >= idle; });
+  worker.remembered_targets->set(static_cast<double>(targets_.size()));
   absl::erase_if(balancers_, [&](auto& b) {
     Kept& k = b.second;
     k.balancer->note_staleness();
@@ -66,8 +94,10 @@ void Outbound::sweep() {
   });
 }
 
-observe::CounterRef Outbound::http_error(std::string_view reason) {
-  return worker.metrics.counter(observe::kOutboundHttpErrorsTotal, observe::Labels().add("error", reason));
+observe::CounterRef Outbound::http_error(Reason reason) {
+  const ErrorRow& row = error_row(reason);
+  return worker.metrics.counter(observe::kOutboundHttpErrorsTotal,
+                                observe::Labels().add("error", row.label).add("reason", row.name));
 }
 observe::CounterRef Outbound::tcp_error(std::string_view reason) {
   return worker.metrics.counter(observe::kOutboundTcpErrorsTotal, observe::Labels().add("error", reason));

@@ -27,8 +27,9 @@ struct Resolved {
   const OutboundPolicy& policy() const { return *info->policy; }
 };
 
-// What is remembered of one original destination while it is in use.
-struct Target {
+// What is remembered of one original destination while it is in use, and for the discovery idle time after.
+struct Target : ListNode {
+  SocketAddr addr;
   WatchCache<SocketAddr, TargetInfo>::Handle watch;
   std::shared_ptr<const Resolved> resolved;
   bool client_first = false;  // a client of it spoke first: no opaque dial on silence
@@ -46,10 +47,14 @@ struct Outbound {
 
   // The current policy of a target with its balancers; null before the first answer.
   std::shared_ptr<const Resolved> resolve(Target& t);
+  // At most Config::max_targets and those in use are remembered: a program that scans addresses does not fill the
+  // memory, or the control plane with watches.
   std::shared_ptr<Target> target(SocketAddr addr);
+  // It is being used.
+  void touch(Target& t);
   // Drops what has been unused for the discovery idle time; to be called each second or so.
   void sweep();
-  observe::CounterRef http_error(std::string_view reason);
+  observe::CounterRef http_error(Reason reason);
   observe::CounterRef tcp_error(std::string_view reason);
 
  private:
@@ -59,7 +64,9 @@ struct Outbound {
     TimePoint unused_since = kNever;
   };
   absl::flat_hash_map<std::string, Kept> balancers_;
+  void make_room();
   absl::flat_hash_map<SocketAddr, std::shared_ptr<Target>> targets_;
+  List<Target> by_use_;  // the one unused for longest first
 };
 
 // Serves one accepted connection until it ends. `fallback_dst`: where it goes when nothing was redirected (tests).

@@ -5,10 +5,18 @@
 namespace tulle::proxy {
 namespace {
 
+constexpr size_t kMostKeys = 10'000;  // backends, and ports of the workload, that are watched at once
 constexpr observe::Family kOpen =
     observe::om_gauge("tulle_open", "What is open, by direction and kind, against its limit");
 constexpr observe::Family kRefused =
     observe::om_counter("tulle_limit_refused_total", "What was refused because a limit was reached");
+
+constexpr observe::Family kEvicted =
+    observe::om_counter("tulle_cache_evictions_total", "What was forgotten because a cache was full");
+
+observe::CounterRef evictions(observe::Shard& m, std::string_view cache) {
+  return m.counter(kEvicted, observe::Labels().add("cache", cache));
+}
 
 Limit make_limit(observe::Shard& m, std::string_view direction, std::string_view kind, size_t most) {
   auto labels = observe::Labels().add("direction", direction).add("kind", kind);
@@ -33,9 +41,11 @@ Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns
       config(c),
       metrics(m),
       pod(p),
-      targets(r, t, c.outbound.discovery_idle_timeout),
-      endpoints(r, e, c.outbound.discovery_idle_timeout),
-      ports(r, i, c.inbound.discovery_idle_timeout),
+      targets(r, t, c.outbound.discovery_idle_timeout, c.max_targets),
+      endpoints(r, e, c.outbound.discovery_idle_timeout, kMostKeys, evictions(m, "endpoints")),
+      ports(r, i, c.inbound.discovery_idle_timeout, kMostKeys, evictions(m, "ports")),
+      remembered_targets(m.gauge(kOpen, observe::Labels().add("direction", "outbound").add("kind", "targets"))),
+      evicted_targets(evictions(m, "targets")),
       inbound_connections(make_limit(m, "inbound", "connections", c.max_connections)),
       outbound_connections(make_limit(m, "outbound", "connections", c.max_connections)),
       inbound_requests(make_limit(m, "inbound", "requests", c.inbound.max_in_flight)),

@@ -71,6 +71,8 @@ struct Worker {
   WatchCache<SocketAddr, TargetInfo> targets;
   WatchCache<std::string, Discovered> endpoints;
   WatchCache<uint16_t, PortInfo> ports;
+  observe::GaugeRef remembered_targets;
+  observe::CounterRef evicted_targets;
   Limit inbound_connections;
   Limit outbound_connections;
   Limit inbound_requests;

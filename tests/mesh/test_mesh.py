@@ -9,6 +9,7 @@ import time
 import urllib.parse
 import urllib.request
 
+from support.control import Workload
 from support.mesh import BIN, PYTHON, SUPPORT, Mesh
 
 WEIGHTED = """
@@ -313,3 +314,44 @@ def test_the_command_line_helps(mesh):
     checked = mesh.tulle("check", check=False)
     assert "user namespaces" in (checked.stdout + checked.stderr).lower()
     assert BIN.joinpath("tulle-proxy").exists()
+
+
+def test_each_attempt_begins_with_what_the_client_sent(mesh):
+    """Most endpoints are dead. What a backend's filter and the way to another proxy add is there once, or not at all."""
+    mesh.manifest("route.yaml", """
+        apiVersion: v1
+        kind: Service
+        metadata: {name: origin, namespace: default}
+        spec:
+          selector: {app: origin}
+          ports: [{name: http1, port: 80, targetPort: http1}]
+        ---
+        apiVersion: gateway.networking.k8s.io/v1
+        kind: HTTPRoute
+        metadata: {name: origin, namespace: default}
+        spec:
+          parentRefs: [{group: "", kind: Service, name: origin, port: 80}]
+          rules:
+          - backendRefs:
+            - name: origin
+              port: 80
+              filters:
+              - type: RequestHeaderModifier
+                requestHeaderModifier: {add: [{name: x-added, value: once}]}
+              - type: ResponseHeaderModifier
+                responseHeaderModifier: {add: [{name: x-answered, value: once}]}
+    """)
+    mesh.up()
+    mesh.origin("alive", "origin", "--label", "app=origin", ports="http1")
+    mesh.ready("alive")
+    dead = [Workload(mesh.name, "dead", f"dead-{n}", {"http1": 8080}, {"app": "origin"}) for n in range(3)]
+    for one in dead:
+        one.ready()
+    mesh.wait("all are endpoints", lambda: len(mesh.endpoints("origin", 80)) == 4, 10)
+    code, log = mesh.curl("client", "-i", "-H", "transfer-encoding: chunked", "-d", "body", *["http://origin/echo"] * 20)
+    assert code == 0, log
+    assert log.lower().count("x-added: once") == 20, log
+    assert log.lower().count("x-answered: once") == 20, log
+    assert "l5d-orig-proto" not in log.lower(), log
+    for one in dead:
+        one.close()
