@@ -180,8 +180,8 @@ int run(const Config& config) {
 
   Subscriptions subscriptions(control, shard);
   StreamsConfig streams{
-      .destination = {destination_svc->http(), destination_svc->authority()},
-      .policy = {policy_svc->http(), policy_svc->authority()},
+      .destination = {destination_svc->http(), destination_svc->authority(), destination_svc->series()},
+      .policy = {policy_svc->http(), policy_svc->authority(), policy_svc->series()},
       .subscriptions = subscriptions,
       .context_token = config.destination_context,
       .workload = config.workload,
@@ -231,6 +231,7 @@ int run(const Config& config) {
   CertifierOptions certify{.config = &config.identity,
                            .workload = config.workload,
                            .authority = identity_svc->authority(),
+                           .series = identity_svc->series(),
                            .backoff = streams.backoff};
   auto made = Certifier::make(control, certify, shard, [&](std::shared_ptr<const tls::Context> ctx) {
     for (auto& w : workers) w->set_identity(ctx);

@@ -8,6 +8,7 @@
 #include "libs/grpc/client.h"
 #include "libs/observe/families.h"
 #include "proxy/balance/backoff.h"
+#include "proxy/discovery/control_client.h"
 
 namespace tulle::proxy {
 namespace {
@@ -113,9 +114,11 @@ rt::Task<grpc::Status> Certifier::certify(httpio::Client& client) {
   auto token = read_token(options_.config->token_file);
   if (!token) co_return grpc::Status(grpc::StatusCode::kFailedPrecondition, std::move(token).error().reason);
   wire::CertifyRequest request{options_.config->name.name(), std::move(*token), key_.csr};
+  ControlCall counted(options_.series, reactor_);
   auto answer = co_await grpc::unary(reactor_, client, options_.authority, std::string(wire::kIdentityCertify),
                                      wire::encode(request), reactor_.now() + options_.call_timeout);
   tls::cleanse(request.token);
+  counted.end(answer ? grpc::Status() : answer.error());
   if (!answer) co_return std::move(answer).error();
   auto certificate = wire::decode_certify_response(*answer);
   auto installed = certificate ? install(std::move(*certificate)) : Result<>(fail(std::move(certificate).error()));

@@ -11,6 +11,7 @@
 
 #include "libs/grpc/status.h"
 #include "libs/httpio/client.h"
+#include "libs/observe/http_series.h"
 #include "libs/observe/metrics.h"
 #include "libs/rt/scope.h"
 #include "libs/tls/context.h"
@@ -31,12 +32,13 @@ Result<KeyAndCsr> load_key(const IdentityConfig& config);
 Duration renewal_delay(Duration remaining, const IdentityConfig& config);
 
 struct CertifierOptions {
-  const IdentityConfig* config;        // outlives the certifier
-  std::string workload;                // for the watch of trust bundles
-  std::string authority;               // of the identity service
-  BackoffConfig backoff;               // when the service cannot be reached, and of that watch
-  Duration call_timeout = 10s;         // of one Certify
-  WallTime (*wall_clock)() = nullptr;  // nullptr: the system's
+  const IdentityConfig* config;           // outlives the certifier
+  std::string workload;                   // for the watch of trust bundles
+  std::string authority;                  // of the identity service
+  observe::HttpSeries* series = nullptr;  // its calls are counted in; may be null
+  BackoffConfig backoff;                  // when the service cannot be reached, and of that watch
+  Duration call_timeout = 10s;            // of one Certify
+  WallTime (*wall_clock)() = nullptr;     // nullptr: the system's
 };
 
 class Certifier {

@@ -5,6 +5,7 @@
 #include "libs/base/log.h"
 #include "libs/base/strings.h"
 #include "libs/observe/families.h"
+#include "libs/observe/labels.h"
 #include "libs/tls/tls_stream.h"
 
 namespace tulle::proxy {
@@ -50,6 +51,12 @@ ControlClient::ControlClient(rt::Reactor& reactor, net::Resolver& resolver, Cont
       options_(std::move(options)),
       context_(std::move(context)),
       backoff_(options_.backoff.min, options_.backoff.max, options_.backoff.jitter) {
+  if (options_.metrics) {
+    auto labels = observe::Labels().add("addr", addr_.authority);
+    observe::add_tls_server(labels, addr_.loopback() ? observe::TlsState::no_identity("loopback")
+                                                     : observe::TlsState::mutual(addr_.name->name()));
+    series_.emplace(*options_.metrics, std::move(labels), observe::kControlFamilies);
+  }
   httpio::ClientOptions o;
   o.h2 = options_.h2;
   client_ = std::make_unique<httpio::Client>(reactor_, httpio::Protocol::kHttp2, [this] { return dial(); }, o);

@@ -11,9 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "libs/grpc/status.h"
 #include "libs/httpio/client.h"
 #include "libs/net/resolver.h"
-#include "libs/observe/metrics.h"
+#include "libs/observe/http_series.h"
 #include "libs/tls/context.h"
 #include "proxy/balance/backoff.h"
 #include "proxy/config/config.h"
@@ -46,6 +47,8 @@ class ControlClient {
   ~ControlClient();
 
   httpio::Client& http() { return *client_; }
+  // control_request_total and its siblings for this service; null without metrics.
+  observe::HttpSeries* series() { return series_ ? &*series_ : nullptr; }
   const std::string& authority() const { return addr_.authority; }
 
  private:
@@ -63,7 +66,31 @@ class ControlClient {
   Backoff backoff_;
   TimePoint not_before_{};                 // of the next attempt
   std::optional<TimePoint> connected_at_;  // the last attempt was good
+  std::optional<observe::HttpSeries> series_;
   std::unique_ptr<httpio::Client> client_;
+};
+
+// Counts one call of a control-plane service for as long as it lives; without end() it was cancelled.
+class ControlCall {
+ public:
+  // `series` may be null: nothing is counted.
+  ControlCall(observe::HttpSeries* series, rt::Reactor& reactor)
+      : series_(series), reactor_(reactor), start_(reactor.now()) {
+    if (series_) series_->request();
+  }
+  ControlCall(const ControlCall&) = delete;
+  ~ControlCall() {
+    if (series_) series_->response(outcome_, reactor_.now() - start_);
+  }
+  void end(const grpc::Status& status) {
+    outcome_ = {.status = 200, .success = status.ok(), .grpc_status = static_cast<int>(status.code), .error = ""};
+  }
+
+ private:
+  observe::HttpSeries* series_;
+  rt::Reactor& reactor_;
+  TimePoint start_;
+  observe::Outcome outcome_{.status = 0, .success = false, .grpc_status = -1, .error = "CANCEL"};
 };
 
 }  // namespace tulle::proxy

@@ -5,6 +5,7 @@
 #include "libs/base/log.h"
 #include "libs/grpc/client.h"
 #include "libs/rt/scope.h"
+#include "proxy/discovery/control_client.h"
 
 namespace tulle::proxy {
 namespace {
@@ -35,15 +36,19 @@ struct Listener : Subscription {
 rt::Task<void> follow_once(ControlService service, std::string request, Listener& listener, bool& got,
                            std::optional<Status>& ended) {
   Status status(StatusCode::kUnavailable, "the stream ended");
+  ControlCall counted(service.series, listener.changed().reactor());
+  bool clean = false;
   auto call = co_await grpc::call(service.client, service.authority, listener.path, request);
   if (!call) status = std::move(call).error();
   while (call) {
     auto message = co_await call->read();
     if (!message) status = std::move(message).error();
-    if (!message || !*message) break;
+    clean = message && !*message;
+    if (!message || clean) break;
     got = true;
     listener.on_message(**message);
   }
+  counted.end(clean ? Status() : status);
   ended = std::move(status);
   listener.changed().notify();
 }

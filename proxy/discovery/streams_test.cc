@@ -22,7 +22,8 @@ struct FakeControl {
   std::vector<std::string> messages;
 
   explicit FakeControl(rt::Reactor& r) : reactor(r), server(r), pushed(r) {
-    server.grpc.add(std::string(wire::kInboundPoliciesWatchPort), [this](grpc::ServerCall& c) { return watch(*this, c); });
+    server.grpc.add(std::string(wire::kInboundPoliciesWatchPort),
+                    [this](grpc::ServerCall& c) { return watch(*this, c); });
   }
   static rt::Task<grpc::Status> watch(FakeControl& f, grpc::ServerCall& call) {
     auto request = co_await call.read_one();

@@ -5,6 +5,7 @@
 #include "libs/base/log.h"
 #include "libs/grpc/client.h"
 #include "libs/observe/families.h"
+#include "proxy/discovery/control_client.h"
 
 namespace tulle::proxy {
 namespace {
@@ -39,8 +40,10 @@ rt::Task<grpc::Outcome<std::vector<Subscriptions::Held>>> Subscriptions::differi
     size_t n = std::min(kBatch, held.size() - from);
     wire::CheckDigestsRequest request{options.workload, options.context_token, {}};
     for (size_t i = 0; i < n; ++i) request.held.push_back(held[from + i].digest);
+    ControlCall counted(service.series, reactor_);
     auto bytes = co_await grpc::unary(reactor_, service.client, service.authority, std::string(wire::kDigestsCheck),
                                       encode(request), reactor_.now() + kCheckTimeout);
+    counted.end(bytes ? grpc::Status() : bytes.error());
     if (!bytes) co_return std::unexpected(std::move(bytes).error());
     auto answer = wire::decode_check_digests_response(*bytes);
     if (!answer) co_return std::unexpected(grpc::Status(grpc::StatusCode::kInternal, std::move(answer).error().reason));

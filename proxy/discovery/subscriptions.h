@@ -15,16 +15,17 @@
 #include "libs/base/time.h"
 #include "libs/grpc/status.h"
 #include "libs/httpio/client.h"
-#include "libs/observe/metrics.h"
+#include "libs/observe/http_series.h"
 #include "libs/rt/signal.h"
 #include "libs/wire/tulle.h"
 
 namespace tulle::proxy {
 
-// How to reach one of the control plane's services. The client outlives the streams.
+// How to reach one of the control plane's services. The client and the series outlive the streams.
 struct ControlService {
   httpio::Client& client;
   std::string authority;
+  observe::HttpSeries* series = nullptr;  // null: calls are not counted
 };
 
 // One stream, for as long as somebody follows it. Made and destroyed by the follower.

@@ -103,15 +103,17 @@ def test_clients_of_the_control_plane_have_names(mesh):
         env = {"LINKERD2_PROXY_POLICY_SVC_ADDR": f"localhost:{port}", "LINKERD2_PROXY_DESTINATION_SVC_ADDR": f"localhost:{port}"}
         mesh.run("pod", ["sleep", "100"], "--port", "http=8080", env=env)
         mesh.wait("the pod is known", lambda: mesh.pod("pod"), 10)
-        mesh.wait("the proxy has resolved it", lambda: resolved(mesh), 20, every=0.1)
+        mesh.wait("the proxy has resolved it", lambda: resolved(mesh, port), 20, every=0.1)
 
 
-def resolved(mesh):
+def resolved(mesh, port):
     try:
         text = metrics(mesh, "pod")
     except OSError:
         return False
-    return count(text, "control_dns_resolutions_total", client="policy", record_type="A", result="ok") >= 1
+    return (count(text, "control_dns_resolutions_total", client="policy", record_type="A", result="ok") >= 1
+            and count(text, "control_request_total", addr=f"localhost:{port}", tls="no_identity", no_tls_reason="loopback") >= 1
+            and count(text, "control_response_total", classification="success", grpc_status="0") >= 1)  # the certificate
 
 
 def accept_and_close(servers):
