@@ -76,6 +76,7 @@ Result<int32_t> H2Session::submit_request(const RequestHead& head, bool end, voi
   s.context = context;
   s.bodiless = head.method_kind == Method::kHead;
   s.connect = head.method_kind == Method::kConnect;
+  if (++m.requests >= m.options.max_requests) drain();
   return id;
 }
 

@@ -39,16 +39,18 @@ std::string_view h2_code_name(H2Code code);  // "PROTOCOL_ERROR"; "UNKNOWN" for 
 struct H2Options {
   uint32_t stream_window = 65535;            // what a peer may send on one stream before it is consumed; < 2^31
   uint32_t connection_window = 1024 * 1024;  // the same for all streams together; ≥ 65535
-  uint32_t max_concurrent_streams = 1024;    // server: streams that the client may have open; above: REFUSED_STREAM
-                                             // until the client knows the limit, then the end of the connection
+  uint32_t max_concurrent_streams = 1024;    // server: streams that the client may have open; above: REFUSED_STREAM,
+                                             // and a point of those below
   uint32_t max_frame_size = 16384;           // that the peer may send; 16384 … 2^24-1
   uint32_t max_header_list = 64 * 1024;      // names, values and 32 a field; above: 431, or the stream is reset
   uint32_t max_header_fields = 256;          // of one message; above: as above
   uint32_t header_table = 4096;              // HPACK table, both ways
   uint32_t initial_peer_streams = 100;       // client: streams assumed allowed before the peer's SETTINGS
+  uint32_t max_requests = 1'000'000'000;     // client: then it drains, for stream ids end at 2^31; ≥ 1
   uint32_t write_mark = 64 * 1024;           // on_writable when a stream's unsent bytes fall to this
-  // Frames that do no work (pings, settings, priorities, empty DATA, window updates, malformed messages) each cost a
-  // point; streams that end well and DATA frames sent earn some back. So many points may be spent at once, and so
+  // Frames that do no work (pings, settings, priorities, empty DATA, window updates, acknowledgements, frames of types
+  // that HTTP/2 has not, malformed messages, heads on streams that have ended or are over the limit) each cost a point;
+  // streams that end well and DATA frames sent earn some back. So many points may be spent at once, and so
   // many a second after that; more is a flood, which ends the connection with ENHANCE_YOUR_CALM.
   uint32_t glitch_burst = 2000;
   uint32_t glitches_per_second = 100;
@@ -113,7 +115,7 @@ class H2Session {
   bool finished() const;
 
   // ---- Client
-  // Errors: kExhausted (safe to retry: the peer's stream limit, or ids ran out), kUnavailable (safe: going away),
+  // Errors: kExhausted (safe to retry: the peer's stream limit), kUnavailable (safe: going away),
   // kInvalid (the head cannot be sent; the reason names the field). Host in the list is folded into :authority;
   // connection-specific fields (RFC 9113 §8.2.2) are left out.
   Result<int32_t> submit_request(const RequestHead& head, bool end, void* context = nullptr);

@@ -104,14 +104,19 @@ void H2Session::Impl::tell_reset(Stream& s, H2Code code, bool by_peer) {
   if (s.known) handler.on_reset(s.id, code, by_peer);
 }
 
-// ---- Messages. nghttp2's own checks of them are off (they cost a tenth of its time): H2HeadReader has those of
-// fields, and the order and length of what makes a message are checked here (RFC 9113 §8.1).
+// ---- Messages. nghttp2's own checks of them are off, for they would be done twice: H2HeadReader has those of fields,
+// and the order and length of what makes a message are checked here (RFC 9113 §8.1).
 
 void H2Session::Impl::on_head_begin(int32_t id, bool opens) {
   Stream* s = find(id);
   auto kind = H2HeadReader::Kind::kTrailers;
   if (server() && opens) {
-    if (!s) s = &add_stream(id);
+    last_opened = std::max(last_opened, id);
+    if (!s) {
+      bool room = streams.size() < options.max_concurrent_streams;
+      s = &add_stream(id);
+      s->refused = !room;
+    }
     kind = H2HeadReader::Kind::kRequest;
   } else if (!server() && s && !s->final_head) {
     kind = H2HeadReader::Kind::kResponse;
@@ -131,6 +136,12 @@ bool H2Session::Impl::on_head(int32_t id, bool end) {
   if (s->reset_told) {
     s->in_ended |= end;
     return true;
+  }
+  if (s->refused) {  // RFC 9113 §5.1.2
+    s->in_ended = end;
+    s->reset_told = true;
+    put_reset(id, H2Code::kRefusedStream);
+    return glitch("streams over the limit");
   }
   if (!head.finish().empty()) return reject(*s, H2Code::kProtocolError);
   switch (head.kind()) {

@@ -25,6 +25,7 @@ struct H2Session::Impl {
     bool answered = false;      // submit_response was called
     bool end_queued = false;    // ours is complete but for what is pending
     bool end_sent = false;      // ours left in full
+    bool refused = false;       // over our limit
     bool reset_at_end = false;  // reset with NO_ERROR when it has
     bool reset_told = false;    // on_reset was called, or is not due since the reset is the caller's
     bool deferred = false;      // nghttp2 waits for data
@@ -81,6 +82,7 @@ struct H2Session::Impl {
   // ---- Frames (h2_nghttp2.cc)
   struct Callbacks;
   void open();
+  void announce_stream_limit();
   // Parses all of `in`; sets `failed` where that is an error that nghttp2 tells of.
   void receive(Bytes in);
   // Appends output to `into` until `limit` bytes were added; DATA only if with_data.
@@ -116,6 +118,8 @@ struct H2Session::Impl {
   TimePoint now{};
   Budget glitches, resets;
   int32_t goaway_last = -1;  // of the peer's GOAWAY
+  int32_t last_opened = 0;   // server: the highest stream so far
+  uint32_t requests = 0;     // client
   bool clock_started = false;
   bool busy = false;  // inside nghttp2 or a handler
   bool gone = false;  // nobody reads or writes any more

@@ -31,15 +31,16 @@ struct H2Session::Impl::Callbacks {
     Impl& m = self(user);
     if (m.failed) return NGHTTP2_ERR_CALLBACK_FAILURE;  // terminate() from inside a callback
     switch (hd->type) {
-      case NGHTTP2_HEADERS: return 0;
+      case NGHTTP2_HEADERS: {
+        bool opens = m.server() && hd->stream_id > m.last_opened;
+        return opens || m.find(hd->stream_id) ? 0 : result(m.glitch("frames on streams that have ended"));
+      }
       case NGHTTP2_DATA:
         return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM) ? result(m.glitch("empty DATA frames")) : 0;
       case NGHTTP2_RST_STREAM: return result(m.resets.spend(m.now) || m.flood("stream resets"));
       case NGHTTP2_PUSH_PROMISE:
         m.fail_with(H2Code::kProtocolError, "PUSH_PROMISE, which is switched off");
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-      case NGHTTP2_PING:
-      case NGHTTP2_SETTINGS: return hd->flags & NGHTTP2_FLAG_ACK ? 0 : result(m.glitch("control frames"));
       default: return result(m.glitch("control frames"));
     }
   }
@@ -166,7 +167,12 @@ struct H2Session::Impl::Callbacks {
     return 0;
   }
 
+  // Frames of other types are for nobody (RFC 9113 §5.5); nghttp2 is told to hand them over only so that on_begin_frame
+  // counts them.
+  static int on_other_frame(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) { return NGHTTP2_ERR_CANCEL; }
+
   static void set(nghttp2_session_callbacks* cb) {
+    nghttp2_session_callbacks_set_unpack_extension_callback(cb, on_other_frame);
     nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
@@ -206,6 +212,8 @@ void H2Session::Impl::open() {
   nghttp2_option_set_peer_max_concurrent_streams(opt, options.initial_peer_streams);
   nghttp2_option_set_max_deflate_dynamic_table_size(opt, options.header_table);
   nghttp2_option_set_max_send_header_block_length(opt, 512 * 1024);
+  for (int type = NGHTTP2_CONTINUATION + 1; type <= 0xff; ++type)
+    nghttp2_option_set_user_recv_extension_type(opt, static_cast<uint8_t>(type));
   nghttp2_option_set_stream_reset_rate_limit(opt, 1u << 30, 1u << 30);  // `resets` decides, by the caller's clock
   int rv = server() ? nghttp2_session_server_new2(&session, cb, this, opt)
                     : nghttp2_session_client_new2(&session, cb, this, opt);
@@ -214,10 +222,10 @@ void H2Session::Impl::open() {
   nghttp2_session_callbacks_del(cb);
 
   absl::InlinedVector<nghttp2_settings_entry, 8> settings;
+  if (server()) settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, INT32_MAX});  // see below
   settings.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.stream_window});
   settings.push_back({NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, options.max_header_list});
   if (server()) {
-    settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.max_concurrent_streams});
     settings.push_back({NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1});  // a plain queue instead of a tree
   } else {
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
@@ -229,6 +237,20 @@ void H2Session::Impl::open() {
   rv = nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
                                              static_cast<int32_t>(options.connection_window));
   TULLE_CHECK(rv == 0);
+  if (server()) announce_stream_limit();
+}
+
+// nghttp2 ends the connection of a client that goes over an acknowledged limit, where RFC 9113 §5.1.2 wants a stream
+// error. So it believes that there is none, the peer reads ours in the SETTINGS, and on_head_begin keeps it.
+void H2Session::Impl::announce_stream_limit() {
+  const uint8_t* frame = nullptr;
+  ssize_t n = nghttp2_session_mem_send(session, &frame);
+  constexpr size_t kValueAt = 9 + 2;  // in the frame's first entry
+  TULLE_CHECK(n >= static_cast<ssize_t>(kValueAt + 4) && frame[3] == NGHTTP2_SETTINGS &&
+              frame[kValueAt - 1] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  std::string copy(text(frame, static_cast<size_t>(n)));
+  for (int i = 0; i < 4; ++i) copy[kValueAt + i] = static_cast<char>(options.max_concurrent_streams >> (24 - 8 * i));
+  early.append(copy);
 }
 
 void H2Session::Impl::receive(Bytes in) {

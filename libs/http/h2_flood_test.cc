@@ -1,0 +1,70 @@
+// What costs a peer little and us much.
+#include "libs/http/h2_test_support.h"
+
+namespace tulle::http {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(H2Violations, FloodsEndTheConnection) {
+  std::string get = block(kGet);
+  const std::pair<std::string_view, std::function<std::string(int)>> floods[] = {
+      {"control frames", [](int) { return frame(kPing, 0, 0, "12345678"); }},
+      {"control frames", [](int) { return frame(kSettings, 0, 0, ""); }},
+      {"control frames", [](int) { return frame(2, 0, 1, std::string_view("\0\0\0\0\0", 5)); }},
+      {"control frames", [](int) { return frame(kWindow, 0, 0, std::string_view("\0\0\0\1", 4)); }},
+      {"control frames", [](int) { return frame(kPing, 1, 0, "12345678"); }},  // acknowledges nothing
+      {"control frames", [](int) { return frame(0x42, 0, 0, ""); }},
+      {"control frames", [](int) { return frame(0x42, 0, 1, std::string(100, 'x')); }},
+      {"control frames", [](int) { return frame(10, 0, 1, ""); }},      // ALTSVC
+      {"control frames", [](int) { return frame(16, 0, 0, "abcd"); }},  // PRIORITY_UPDATE
+      {"frames on streams that have ended",
+       [&](int i) {
+         std::string reset = frame(kRst, 0, 1, std::string_view("\0\0\0\x08", 4));
+         return i == 0 ? frame(kHeaders, kEndHeaders, 1, get) + reset : frame(kHeaders, kEnd | kEndHeaders, 1, get);
+       }},
+      {"streams over the limit",
+       [&](int i) {
+         std::string more = frame(kHeaders, kEnd | kEndHeaders, 2 * i + 3, get);
+         return i == 0 ? frame(kHeaders, kEndHeaders, 1, get) + more : more;
+       }},
+      {"empty DATA frames",
+       [&](int i) { return i == 0 ? frame(kHeaders, kEndHeaders, 1, get) : frame(kData, 0, 1, ""); }},
+      {"malformed messages",
+       [&](int i) { return frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, block(with(kGet, {{"host", "b"}}))); }},
+      {"stream resets",
+       [&](int i) {
+         return frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, get) +
+                frame(kRst, 0, 2 * i + 1, std::string_view("\0\0\0\x08", 4));
+       }},
+  };
+  for (auto& [what, make] : floods) {
+    H2Options o;
+    o.glitch_burst = 100;
+    o.glitches_per_second = 10;
+    o.reset_burst = 200;
+    o.resets_per_second = 10;
+    if (what == "streams over the limit") o.max_concurrent_streams = 1;
+    Server s(o);
+    int i = 0;
+    while (i < 1000 && s.feed(make(i))) ++i;
+    EXPECT_LE(i, 250) << what;
+    EXPECT_GE(i, 30) << what;
+    EXPECT_THAT(s.error, HasSubstr(cat("flood of ", what)));
+    EXPECT_THAT(s.frames(), HasSubstr("7(11)")) << what << s.error;  // ENHANCE_YOUR_CALM
+  }
+}
+
+TEST(H2Violations, WhatIsSlowIsNoFlood) {
+  H2Options o;
+  o.glitch_burst = 10;
+  o.glitches_per_second = 10;
+  Server s(o);
+  for (int i = 0; i < 1000; ++i) {
+    s.now += 100ms;
+    ASSERT_TRUE(s.feed(frame(kPing, 0, 0, "12345678"))) << i;
+  }
+}
+
+}  // namespace
+}  // namespace tulle::http
