@@ -193,7 +193,7 @@ void Client::connect_more_h2() {
 rt::Task<void> Client::connect_h2() {
   auto stream = co_await connector_();
   if (stream) {
-    h2_.push_back(std::make_unique<H2Client>(std::move(*stream), options_.h2, &upkeep_));
+    h2_.push_back(std::make_unique<H2Client>(std::move(*stream), options_.h2, options_.keep_alive, &upkeep_));
   } else if (std::ranges::any_of(h2_, [](auto& c) { return !c->ending(); })) {
     no_extra_before_ = reactor_.now() + 1s;  // those that wait get the streams that end
   } else {

@@ -11,6 +11,7 @@
 #include "libs/http/h2.h"
 #include "libs/http/limits.h"
 #include "libs/httpio/exchange.h"
+#include "libs/httpio/keep_alive.h"
 #include "libs/httpio/server.h"
 #include "libs/net/stream.h"
 #include "libs/rt/scope.h"
@@ -23,6 +24,7 @@ class H2Client;
 struct ClientOptions {
   http::Limits limits;
   http::H2Options h2;
+  KeepAliveOptions keep_alive;      // HTTP/2
   size_t max_idle = 10'000;         // HTTP/1 connections kept while unused
   Duration idle_timeout = 3s;       // HTTP/1: after which an unused one is closed
   size_t max_connections = 10'000;  // HTTP/1: in all, those that are being made included; above, a request waits

@@ -1,4 +1,5 @@
-// One HTTP/2 connection, either end. Used through serve() and Client.
+// One HTTP/2 connection, either end. Used through serve() and Client. What both ends share is in h2_conn.cc and
+// h2_exchange.h, the rest in h2_server.cc and h2_client.cc.
 #pragma once
 
 #include <memory>
@@ -6,6 +7,7 @@
 
 #include "libs/http/h2.h"
 #include "libs/httpio/exchange.h"
+#include "libs/httpio/keep_alive.h"
 #include "libs/httpio/server.h"
 #include "libs/net/stream.h"
 #include "libs/rt/scope.h"
@@ -20,7 +22,8 @@ class H2Conn : public http::H2Handler {
   void flush_later() { stream_->flush_later(); }
 
  protected:
-  H2Conn(http::H2Session::Role role, std::unique_ptr<net::Stream> stream, const http::H2Options& options);
+  H2Conn(http::H2Session::Role role, std::unique_ptr<net::Stream> stream, const http::H2Options& options,
+         const KeepAliveOptions& keep_alive);
   ~H2Conn();
   // Reads until the connection ends, feeding `initial` first. Gives why it ended.
   rt::Task<Error> read_loop(Buffer initial);
@@ -36,10 +39,19 @@ class H2Conn : public http::H2Handler {
     explicit Flusher(H2Conn& c) : conn(c) {}
     void run() override { conn.flush(); }
   };
+  struct Alarm final : rt::Timer {
+    H2Conn& conn;
+    explicit Alarm(H2Conn& c) : rt::Timer(c.stream_->reactor()), conn(c) {}
+    void on_timer() override { conn.check_alive(); }
+  };
   void flush();
+  void check_alive();
   rt::Task<bool> wait_sent();
 
   Flusher flusher_;
+  KeepAlive keep_alive_;
+  Alarm alarm_;
+  bool given_up_ = false;  // the peer has not answered a PING
 };
 
 class H2ServerExchange;
@@ -72,7 +84,8 @@ class H2ClientExchange;
 class H2Client final : public H2Conn {
  public:
   // `on_change` is scheduled when the connection dies or takes new streams again; it may destroy this object.
-  H2Client(std::unique_ptr<net::Stream> stream, const http::H2Options& options, rt::Runnable* on_change);
+  H2Client(std::unique_ptr<net::Stream> stream, const http::H2Options& options, const KeepAliveOptions& keep_alive,
+           rt::Runnable* on_change);
   ~H2Client();
 
   // Errors as H2Session::submit_request.

@@ -6,6 +6,7 @@
 #include "libs/http/h2.h"
 #include "libs/http/limits.h"
 #include "libs/httpio/exchange.h"
+#include "libs/httpio/keep_alive.h"
 #include "libs/net/stream.h"
 
 namespace tulle::httpio {
@@ -38,6 +39,7 @@ class Drain {
 struct ServeOptions {
   http::Limits limits;
   http::H2Options h2;
+  KeepAliveOptions keep_alive;    // HTTP/2
   Duration header_timeout = 30s;  // from the first byte of a request to the end of its head; then 408 and close
   Duration idle_timeout = 0s;     // HTTP/1: between requests; zero: none
   Drain* drain = nullptr;         // outlives the connection

@@ -84,10 +84,16 @@ httpio::Client& Endpoint::http1() {
 }
 
 httpio::Client& Endpoint::http2() {
-  if (!http2_)
-    http2_ = std::make_unique<httpio::Client>(
-        worker_.reactor, httpio::Protocol::kHttp2, [this] { return counted(connect(false), tcp_series_); },
-        client_options(worker_.config, worker_.config.outbound));
+  if (http2_) return *http2_;
+  httpio::ClientOptions options = client_options(worker_.config, worker_.config.outbound);
+  if (info_->http2 && info_->http2->keep_alive) {  // discovery asks for it
+    const wire::Http2KeepAlive& k = *info_->http2->keep_alive;
+    if (k.interval) options.keep_alive.interval = *k.interval;
+    if (k.timeout) options.keep_alive.timeout = *k.timeout;
+    options.keep_alive.while_idle = k.while_idle;
+  }
+  http2_ = std::make_unique<httpio::Client>(
+      worker_.reactor, httpio::Protocol::kHttp2, [this] { return counted(connect(false), tcp_series_); }, options);
   return *http2_;
 }
 

@@ -68,6 +68,7 @@ net::ConnectOptions Worker::inbound_connect() const {
 httpio::ServeOptions serve_options(const Config& config, const DirectionConfig& direction, httpio::Drain& drain) {
   httpio::ServeOptions o;
   o.h2 = h2_options(direction.http2);
+  if (auto& k = direction.http2.keep_alive) o.keep_alive = httpio::KeepAliveOptions{k->interval, k->timeout};
   o.header_timeout = config.http_header_timeout;
   o.idle_timeout = config.http_idle_timeout;
   o.drain = &drain;

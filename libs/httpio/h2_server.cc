@@ -1,0 +1,143 @@
+#include "libs/httpio/h2_exchange.h"
+
+namespace tulle::httpio {
+
+using http::H2Code;
+using http::H2Session;
+
+class H2ServerExchange final : public H2Exchange<ServerExchange> {
+ public:
+  H2ServerExchange(H2Server& server, int32_t id) : H2Exchange(server, id), server_(server) {}
+  ~H2ServerExchange() override;
+
+  Result<> respond(http::ResponseHead& head, bool end) override {
+    if (!conn_) return tulle::fail(Code::kReset, "connection ended", Side::kClient);
+    TULLE_TRY_VOID(conn_->session().submit_response(id_, head, end));
+    responded_ = true;
+    if (request.method_kind == http::Method::kConnect && head.status / 100 == 2) become_tunnel();
+    sent_end_ = end;
+    conn_->flush_later();
+    return {};
+  }
+  void interim(const http::ResponseHead& head) override {
+    if (!conn_ || head.status == 101) return;
+    (void)conn_->session().submit_interim(id_, head);
+    conn_->flush_later();
+  }
+  void close_connection() override {
+    if (!conn_) return;
+    conn_->session().drain();
+    conn_->flush_later();
+  }
+
+ private:
+  friend class H2Server;
+  H2Server& server_;  // while conn_
+};
+
+// One open stream: its handler, and the exchange that the handler owns.
+struct H2Server::Stream final : ListNode {
+  struct Done final : rt::Runnable {
+    Stream& stream;
+    explicit Done(Stream& s) : stream(s) {}
+    void run() override { stream.server.retire(&stream); }
+  };
+  H2Server& server;
+  int32_t id;
+  H2ServerExchange* exchange;
+  bool closed = false;  // nghttp2 has forgotten it
+  Done done;
+  std::optional<rt::Running> handling;
+  Stream(H2Server& s, int32_t i, H2ServerExchange* x) : server(s), id(i), exchange(x), done(*this) {}
+};
+
+H2ServerExchange::~H2ServerExchange() {
+  if (!conn_) return;
+  if (unread() > 0) conn_->session().consume(id_, unread());
+  if (auto* s = server_.find(id_)) s->exchange = nullptr;
+  // A handler that leaves without answering, or in the middle of its answer, must not leave the client waiting. A
+  // complete answer before the end of the request is RFC 9113 §8.1: NO_ERROR tells the client to stop sending.
+  if (!sent_end_) conn_->session().reset(id_, H2Code::kInternalError);
+  else if (!ended()) conn_->session().reset(id_, H2Code::kNoError);
+  conn_->flush_later();
+}
+
+H2Server::H2Server(std::unique_ptr<net::Stream> stream, const ServeOptions& options, const Handler& handler)
+    : H2Conn(H2Session::Role::kServer, std::move(stream), options.h2, options.keep_alive), handler_(handler) {
+  if (!options.drain) return;
+  options.drain->add(*this);
+  if (options.drain->started()) session_.drain();
+}
+
+H2Server::~H2Server() {
+  while (Stream* s = streams_.pop_front()) {
+    if (s->exchange) {
+      s->exchange->conn_ = nullptr;
+      s->exchange->fail(Error(Code::kReset, "connection ended", Side::kClient));
+    }
+    delete s;
+  }
+}
+
+rt::Task<void> H2Server::run(Buffer initial) { (void)co_await read_loop(std::move(initial)); }
+
+void H2Server::on_request(int32_t id, http::RequestHead&& head, bool end) {
+  auto exchange = std::make_unique<H2ServerExchange>(*this, id);
+  exchange->request = std::move(head);
+  if (end) exchange->end(nullptr);
+  auto* s = new Stream(*this, id, exchange.get());
+  streams_.push_back(*s);
+  session_.set_context(id, s);
+  s->handling.emplace(stream_->reactor(), handler_(std::move(exchange)), &s->done);
+}
+
+void H2Server::on_data(int32_t id, Bytes data) {
+  Stream* s = find(id);
+  if (s && s->exchange) s->exchange->push(data);
+  else session_.consume(id, data.size());
+}
+
+void H2Server::on_end(int32_t id, http::Headers* trailers) {
+  Stream* s = find(id);
+  if (s && s->exchange) s->exchange->end(trailers);
+}
+
+void H2Server::on_reset(int32_t id, H2Code code, bool by_peer) {
+  Stream* s = find(id);
+  if (!s) return;
+  if (s->exchange) {
+    s->exchange->detach();
+    s->exchange->fail(reset_error(code, by_peer, Side::kClient), code);
+    s->exchange = nullptr;
+  }
+  s->handling.reset();  // the client has gone: so does the work for it
+}
+
+void H2Server::on_closed(int32_t id, void* context) {
+  auto* s = static_cast<Stream*>(context);
+  if (!s) return;
+  s->closed = true;
+  if (s->exchange) {
+    s->exchange->detach();
+    s->exchange->changed().notify();
+    s->exchange = nullptr;
+  }
+  if (!s->handling || s->handling->done()) delete s;
+}
+
+void H2Server::retire(Stream* s) {
+  s->handling.reset();
+  if (s->closed) delete s;
+}
+
+void H2Server::on_writable(int32_t id) {
+  Stream* s = find(id);
+  if (s && s->exchange) s->exchange->changed().notify();
+}
+
+void H2Server::on_drain() {
+  session_.drain();
+  flush_later();
+}
+
+}  // namespace tulle::httpio
