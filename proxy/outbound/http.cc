@@ -50,6 +50,16 @@ void prepare_response(http::ResponseHead& head, bool upgraded, http::Version cli
   head.headers.remove(HeaderId::kL5dProxyConnection);
 }
 
+struct Sent {
+  std::unique_ptr<httpio::ClientExchange> upstream;
+  std::shared_ptr<Endpoint> endpoint;
+  Endpoint::InFlight in_flight;
+  const BackendRef& ref;
+  Sent(std::unique_ptr<httpio::ClientExchange> u, std::shared_ptr<Endpoint> e, Endpoint::InFlight f,
+       const BackendRef& r)
+      : upstream(std::move(u)), endpoint(std::move(e)), in_flight(std::move(f)), ref(r) {}
+};
+
 // One exchange under way. What outlives the script that carries it out, for the clock to end, is here.
 struct Exchange {
   Session& session;
@@ -59,21 +69,12 @@ struct Exchange {
   std::optional<std::string> require_id;
   bool is_connect = false, is_upgrade = false, no_body = false;
   TimePoint start;
-  std::optional<Record> record;  // of the current attempt
+  std::optional<Sent> sent;      // the current attempt
+  std::optional<Record> record;  // of it
   TimeLimits limits;
 
   Exchange(Session& s, httpio::ServerExchange& c, const Resolved& policy, const Rule& r, TimePoint now)
       : session(s), client(c), resolved(policy), rule(r), start(now), limits(s.outbound.worker.reactor, now) {}
-};
-
-struct Sent {
-  std::unique_ptr<httpio::ClientExchange> upstream;
-  std::shared_ptr<Endpoint> endpoint;
-  Endpoint::InFlight in_flight;
-  const BackendRef& ref;
-  Sent(std::unique_ptr<httpio::ClientExchange> u, std::shared_ptr<Endpoint> e, Endpoint::InFlight f,
-       const BackendRef& r)
-      : upstream(std::move(u)), endpoint(std::move(e)), in_flight(std::move(f)), ref(r) {}
 };
 
 // Finds an endpoint that takes the request's head. An endpoint that cannot be reached has not seen it, so that the next
@@ -145,7 +146,7 @@ rt::Task<void> relay_response(Exchange& x, httpio::ClientExchange& upstream, htt
 rt::Task<void> exchange(Exchange& x) {
   rt::Reactor& reactor = x.session.outbound.worker.reactor;
   httpio::ServerExchange& client = x.client;
-  std::optional<Sent> sent;
+  std::optional<Sent>& sent = x.sent;
   std::optional<rt::Running> uploading;
   Result<http::ResponseHead> head;
   for (int tries = 1;; ++tries) {
@@ -165,10 +166,6 @@ rt::Task<void> exchange(Exchange& x) {
     x.limits.sent_to_nobody();
     sent.reset();
   }
-  struct Gone {  // however this ends
-    TimeLimits& limits;
-    ~Gone() { limits.sent_to_nobody(); }
-  } gone{x.limits};
   httpio::ClientExchange& upstream = *sent->upstream;
   if (!head) {
     x.record->broke(head.error());
@@ -190,6 +187,9 @@ rt::Task<void> exchange(Exchange& x) {
 // is broken off, which a gRPC client is told in trailers.
 void out_of_time(Exchange& x, const TimeLimits::Passed& passed) {
   if (x.record) x.record->broke(passed.name);
+  // No sign of an answer in all that time: the endpoint is at least so slow.
+  if (x.sent && !x.client.responded()) x.sent->in_flight.measured(x.session.outbound.worker.reactor.now());
+  x.sent.reset();
   ProxyError e(Reason::kTimeout, cat(passed.what, " of ", format_duration(passed.limit), " passed"));
   if (x.client.responded() && x.client.request.version == http::Version::kHttp2 &&
       http::is_grpc(x.client.request.headers)) {

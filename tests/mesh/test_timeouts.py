@@ -125,3 +125,17 @@ def test_a_grpc_stream_ends_with_its_status(mesh):
     pod = mesh.run("client", [PYTHON, "-c", script, SUPPORT.parents[1] / "build/python"])
     pod.wait(30)
     assert "ended DEADLINE_EXCEEDED True request timeout of 700ms passed" in pod.log(), pod.log()
+
+
+def test_an_instance_that_does_not_answer_in_time_is_taken_for_slow(mesh):
+    """What it does is seen as a latency of at least the timeout: requests go elsewhere."""
+    routed(mesh, "request: 200ms")
+    mesh.origin("good", "origin", "--label", "app=origin", ports="http1 grpc")
+    mute = "import socket, time\ns = socket.create_server(('0.0.0.0', 8080)); kept = []\nwhile True: kept.append(s.accept())"
+    mesh.run("mute", [PYTHON, "-c", mute], "--label", "app=origin", "--port", "http1=8080")
+    mesh.ready("good")
+    mesh.ready("mute")
+    mesh.wait("both are endpoints", lambda: len(mesh.endpoints("origin", 80)) == 2, 10)
+    code, log = mesh.curl("client", "-o", "/dev/null", "-w", "answered %{http_code}\\n", *["http://origin/"] * 40, seconds=60)
+    assert log.count("answered 200") + log.count("answered 504") == 40, log
+    assert log.count("answered 504") <= 5, log
