@@ -186,6 +186,18 @@ rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStre
   }
 }
 
+// From the pod's own address comes what the workload sends to itself, through this process, and it counts as localhost;
+// but any user of the machine can bind that address. Who shows an identity is known by that.
+bool is_impostor(Inbound& in, const Peer& peer, const SocketAddr& local) {
+  const auto& pod = in.worker.config.pod;
+  if (!pod || peer.addr.ip != pod->ip || !peer.identity.empty() || net::peer_is_same_user(local, peer.addr))
+    return false;
+  log_warn("connection from the pod's own address, not by the user that runs the proxy: closed",
+           {{"port", peer.target.port}});
+  in.tcp_error(peer.target, "address not its own")->add();
+  return true;
+}
+
 }  // namespace
 
 rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
@@ -202,14 +214,6 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
   Peer peer;
   peer.addr = accepted.peer;
   peer.target = SocketAddr(local.ip, port.value_or(local.port));
-
-  // From the pod's own address comes what the workload sends to itself, through this process, and it counts as
-  // localhost; but any user of the machine can bind that address.
-  if (w.config.pod && peer.addr.ip == w.config.pod->ip && !net::peer_is_same_user(local, peer.addr)) {
-    log_warn("connection from the pod's own address by another user: closed", {{"port", peer.target.port}});
-    in.tcp_error(peer.target, "address not its own")->add();
-    co_return;
-  }
 
   auto plain = std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
   Buffer initial;
@@ -236,6 +240,7 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
     }
     peer.tls = true;
     if (auto* id = (*stream)->peer_identity()) peer.identity = id->name();
+    if (is_impostor(in, peer, accepted.local)) co_return;
     if (!port) co_return co_await serve_direct(in, std::move(peer), std::move(*stream));
     co_return co_await serve_port(in, std::move(peer), std::move(*stream), Buffer());
   }
@@ -244,6 +249,7 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
     plain->abort();
     co_return;
   }
+  if (is_impostor(in, peer, accepted.local)) co_return plain->abort();
   peer.passthrough = first == First::kTls;
   peer.sni = hello.sni;
   co_await serve_port(in, std::move(peer), std::move(plain), std::move(initial));

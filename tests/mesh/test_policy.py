@@ -121,3 +121,16 @@ def ready(address):
         return get(address, "/ready")[0] == 200
     except OSError:
         return False
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="another user is needed, which only root can become")
+def test_an_address_is_not_taken_for_the_workload(mesh):
+    """A program of another user binds the pod's address and is not let in as the workload itself."""
+    mesh.up("--default-inbound-policy", "all-authenticated")
+    mesh.origin("closed", "closed", ports="http1")
+    mesh.ready("closed")
+    address = mesh.address("closed")
+    code = ("import socket; s = socket.socket(); s.settimeout(10); s.bind(('{0}', 0)); s.connect(('{0}', 8080)); "
+            "s.sendall(b'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'); print(s.recv(100))").format(address)
+    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, timeout=20, user=65534, cwd="/")
+    assert "200 OK" not in done.stdout, done
