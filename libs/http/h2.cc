@@ -23,9 +23,6 @@ Result<> H2Session::feed(Bytes in, TimePoint now) {
     m.resets.start(now);
   }
   m.receive(in);
-  // nghttp2 tells of most connection errors only by the GOAWAY that it queues: look at what it has to say now.
-  constexpr size_t kEarlyMax = 64 * 1024;
-  if (!m.failed && m.early.size() < kEarlyMax && m.has_frames()) m.send(m.early, /*with_data=*/false, kEarlyMax);
   if (!m.failed) return {};
   m.after_failure();
   return fail(*m.failed);
@@ -35,25 +32,19 @@ void H2Session::produce(Buffer& out, size_t max) {
   Impl& m = *impl_;
   TULLE_CHECK(!m.busy);
   if (m.gone) return;
-  if (!m.early.empty()) {
-    max -= std::min(max, m.early.size());
-    if (out.empty()) out.swap(m.early);
-    else out.append(m.early.view());
-    m.early.clear();
-  }
   bool was_well = !m.failed;
-  m.send(out, /*with_data=*/true, max);
+  m.send(out, max);
   if (m.failed && was_well) m.after_failure();
 }
 
-bool H2Session::want_write() const { return !impl_->gone && (!impl_->early.empty() || impl_->wants_write()); }
+bool H2Session::want_write() const { return !impl_->gone && impl_->wants_write(); }
 
 bool H2Session::finished() const {
   const Impl& m = *impl_;
   if (want_write()) return false;
   if (m.failed) return true;
   if (m.draining && m.server() && !m.final_goaway) return false;
-  return m.streams.empty() && !m.wants_read();
+  return m.streams.empty() && (m.goaway_sent >= 0 || m.goaway_last >= 0);
 }
 
 // ---- Messages
@@ -64,7 +55,7 @@ Result<int32_t> H2Session::submit_request(const RequestHead& head, bool end, voi
   if (m.failed || m.draining || m.goaway_last >= 0)
     return fail(Code::kUnavailable, "HTTP/2 connection is going away", Side::kPeer, Retry::kSafe);
   if (!m.can_open()) {
-    return fail(Code::kExhausted, cat("all ", m.peer_streams(), " HTTP/2 streams that the peer allows are in use"),
+    return fail(Code::kExhausted, cat("all ", m.peer_max_streams, " HTTP/2 streams that the peer allows are in use"),
                 Side::kPeer, Retry::kSafe);
   }
   H2Fields fields;
@@ -72,7 +63,7 @@ Result<int32_t> H2Session::submit_request(const RequestHead& head, bool end, voi
   TULLE_TRY(int32_t id, m.put_request(fields, end));
   Impl::Stream& s = m.add_stream(id);
   s.known = true;
-  s.end_queued = end;
+  s.end_queued = s.end_sent = end;
   s.context = context;
   s.bodiless = head.method_kind == Method::kHead;
   s.connect = head.method_kind == Method::kConnect;
@@ -88,9 +79,9 @@ Result<> H2Session::submit_response(int32_t id, const ResponseHead& head, bool e
   char status[3];
   H2Fields fields;
   TULLE_TRY_VOID(h2_fields_of(head, status, fields));
-  TULLE_TRY_VOID(impl_->put_response(id, fields, end));
   s->answered = true;
   s->end_queued = end;
+  impl_->put_response(*s, fields, end);
   return {};
 }
 
@@ -102,12 +93,13 @@ Result<> H2Session::submit_interim(int32_t id, const ResponseHead& head) {
   char status[3];
   H2Fields fields;
   TULLE_TRY_VOID(h2_fields_of(head, status, fields));
-  return impl_->put_interim(id, fields);
+  if (!s->reset_sent) impl_->put_interim(id, fields);
+  return {};
 }
 
 void H2Session::write_data(int32_t id, Bytes data) {
   Impl::Stream* s = impl_->find(id);
-  if (!s || s->end_queued || data.empty()) return;
+  if (!s || s->end_queued || s->reset_sent || data.empty()) return;
   s->out.append(data);
   s->over_mark |= s->out.size() > impl_->options.write_mark;
   impl_->resume(*s);
@@ -115,7 +107,7 @@ void H2Session::write_data(int32_t id, Bytes data) {
 
 void H2Session::write_data(int32_t id, Buffer&& data) {
   Impl::Stream* s = impl_->find(id);
-  if (s && !s->end_queued && s->out.empty() && !data.empty()) {
+  if (s && !s->end_queued && !s->reset_sent && s->out.empty() && !data.empty()) {
     s->out.swap(data);
     s->over_mark |= s->out.size() > impl_->options.write_mark;
     impl_->resume(*s);
@@ -159,7 +151,7 @@ void H2Session::reset(int32_t id, H2Code code) {
     s->reset_at_end = true;
     return;
   }
-  impl_->put_reset(id, code);
+  impl_->put_reset(*s, code);
 }
 
 void H2Session::set_context(int32_t id, void* context) {
@@ -173,15 +165,15 @@ void* H2Session::context(int32_t id) const {
 
 // ---- Connection
 
-void H2Session::ping(uint64_t opaque) { impl_->put_ping(opaque); }
+void H2Session::ping(uint64_t opaque) { impl_->put_ping(opaque, false); }
 
 void H2Session::drain() {
   Impl& m = *impl_;
   if (m.draining || m.failed) return;
   m.draining = true;
-  if (!m.server()) return m.put_goaway();
-  m.put_shutdown_notice();
-  m.put_ping(kDrainPing);
+  if (!m.server()) return m.put_goaway(m.last_peer_id, H2Code::kNoError, {});
+  m.put_goaway(INT32_MAX, H2Code::kNoError, {});
+  m.put_ping(kDrainPing, false);
 }
 
 bool H2Session::draining() const { return impl_->draining; }
@@ -198,7 +190,8 @@ void H2Session::abandon(H2Code code) {
   TULLE_CHECK(!m.busy);
   m.fail_with(code, "the connection is gone", Code::kClosed);
   m.gone = true;
-  m.early.clear();
+  m.control.clear();
+  m.closings.clear();
   m.end_streams(code, true);
 }
 

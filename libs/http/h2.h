@@ -66,7 +66,7 @@ class H2Handler {
  public:
   virtual ~H2Handler() = default;
   // Server. The stream is open for an answer. CONNECT: scheme and path are "". authority is "" where the client named
-  // none (nghttp2's own checks would refuse that; a request that was HTTP/1.0 has none).
+  // none (a request that was HTTP/1.0 has none).
   virtual void on_request(int32_t id, RequestHead&& head, bool end) {}
   // Client. The final response; and 1xx heads before it.
   virtual void on_response(int32_t id, ResponseHead&& head, bool end) {}

@@ -26,6 +26,8 @@ H2Session::Impl::Stream& H2Session::Impl::add_stream(int32_t id) {
     spare.pop_back();
   }
   s->id = id;
+  s->send_window = peer_window;
+  s->receive_window = settings_acked ? options.stream_window : std::max(options.stream_window, 65535u);
   last = s.get();
   streams[id] = std::move(s);
   return *last;
@@ -66,6 +68,7 @@ void H2Session::Impl::on_stream_close(int32_t id, H2Code code) {
     resets.earn(1);
   }
   auto ended = take_stream(id);
+  if (ended->queued) std::erase(blocked, id);
   if (ended->unconsumed) credit_connection(ended->unconsumed);
   if (ended->known) handler.on_closed(id, ended->context);
   if (spare.size() >= kSpareStreams) return;
@@ -83,7 +86,11 @@ void H2Session::Impl::fail_with(H2Code code, std::string_view reason, Code error
 }
 
 void H2Session::Impl::after_failure() {
-  put_terminate(failed_code);
+  ready.clear();
+  blocked.clear();
+  closings.clear();
+  ready_at = 0;
+  put_goaway(last_peer_id, failed_code, std::string_view(failed->reason).substr(0, 128));
   end_streams(failed_code, false);
 }
 
@@ -93,7 +100,7 @@ bool H2Session::Impl::flood(std::string_view what) {
 }
 
 bool H2Session::Impl::reject(Stream& s, H2Code code) {
-  put_reset(s.id, code);
+  put_reset(s, code);
   tell_reset(s, code, false);
   return glitch("malformed messages");
 }
@@ -104,19 +111,14 @@ void H2Session::Impl::tell_reset(Stream& s, H2Code code, bool by_peer) {
   if (s.known) handler.on_reset(s.id, code, by_peer);
 }
 
-// ---- Messages. nghttp2's own checks of them are off, for they would be done twice: H2HeadReader has those of fields,
-// and the order and length of what makes a message are checked here (RFC 9113 §8.1).
+// ---- Messages: H2HeadReader checks fields; the order and length of what makes a message are checked here (RFC 9113
+// §8.1).
 
 void H2Session::Impl::on_head_begin(int32_t id, bool opens) {
   Stream* s = find(id);
   auto kind = H2HeadReader::Kind::kTrailers;
   if (server() && opens) {
-    last_opened = std::max(last_opened, id);
-    if (!s) {
-      bool room = streams.size() < options.max_concurrent_streams;
-      s = &add_stream(id);
-      s->refused = !room;
-    }
+    if (!s) s = &add_stream(id);
     kind = H2HeadReader::Kind::kRequest;
   } else if (!server() && s && !s->final_head) {
     kind = H2HeadReader::Kind::kResponse;
@@ -137,12 +139,6 @@ bool H2Session::Impl::on_head(int32_t id, bool end) {
     s->in_ended |= end;
     return true;
   }
-  if (s->refused) {  // RFC 9113 §5.1.2
-    s->in_ended = end;
-    s->reset_told = true;
-    put_reset(id, H2Code::kRefusedStream);
-    return glitch("streams over the limit");
-  }
   if (!head.finish().empty()) return reject(*s, H2Code::kProtocolError);
   switch (head.kind()) {
     case H2HeadReader::Kind::kRequest: return on_request_head(*s, end);
@@ -157,7 +153,7 @@ bool H2Session::Impl::on_request_head(Stream& s, bool end) {
   s.in_ended = end;
   if (head.too_large()) {
     s.end_queued = s.answered = s.reset_at_end = true;
-    if (!put_response(s.id, {{":status", "431", true}}, true)) put_reset(s.id, H2Code::kEnhanceYourCalm);
+    put_response(s, {{":status", "431"}}, true);
     return glitch("malformed messages");
   }
   s.connect = head.request.method_kind == Method::kConnect;
@@ -216,18 +212,11 @@ bool H2Session::Impl::on_data_end(int32_t id) {
   return true;
 }
 
-void H2Session::Impl::on_end_sent(int32_t id) {
-  Stream* s = find(id);
-  if (!s) return;
-  s->end_sent = true;
-  if (s->reset_at_end && !s->in_ended) put_reset(id, H2Code::kNoError);
-}
-
 void H2Session::Impl::on_ping_ack(uint64_t opaque) {
   if (opaque != kDrainPing) return handler.on_ping_ack(opaque);
   if (!draining || final_goaway) return;
   final_goaway = true;
-  put_goaway();
+  put_goaway(last_peer_id, H2Code::kNoError, {});
 }
 
 void H2Session::Impl::tell_writable() {

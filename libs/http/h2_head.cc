@@ -194,7 +194,7 @@ Result<> add_fields(const Headers& headers, bool trailers, H2Fields& out) {
       status = fail(Code::kInvalid, cat("header name ", quoted(h.name), " cannot be sent"));
     else if (!is_field_value(h.value))
       status = fail(Code::kInvalid, cat("header ", h.name, " has a control character"));
-    else out.push_back({h.name, trim(h.value), h.id != HeaderId::kOther});
+    else out.push_back({h.name, trim(h.value)});
   });
   return status;
 }
@@ -207,7 +207,7 @@ Result<> h2_fields_of(const RequestHead& head, H2Fields& out) {
   if (authority.empty()) authority = head.headers.get(HeaderId::kHost).value_or("");
   if (!authority.empty() && !is_authority(authority))
     return fail(Code::kInvalid, cat("authority ", quoted(authority), " cannot be sent"));
-  out.push_back({":method", head.method, true});
+  out.push_back({":method", head.method});
   if (head.method_kind == Method::kConnect) {
     if (authority.empty()) return fail(Code::kInvalid, "CONNECT without an authority");
   } else {
@@ -215,10 +215,10 @@ Result<> h2_fields_of(const RequestHead& head, H2Fields& out) {
     if (!is_scheme(scheme)) return fail(Code::kInvalid, cat("scheme ", quoted(scheme), " cannot be sent"));
     if (!is_path(head.path) && !(head.path == "*" && head.method_kind == Method::kOptions))
       return fail(Code::kInvalid, cat("path ", quoted(head.path), " cannot be sent"));
-    out.push_back({":scheme", scheme, true});
+    out.push_back({":scheme", scheme});
   }
-  if (!authority.empty()) out.push_back({":authority", authority, true});
-  if (head.method_kind != Method::kConnect) out.push_back({":path", head.path, true});
+  if (!authority.empty()) out.push_back({":authority", authority});
+  if (head.method_kind != Method::kConnect) out.push_back({":path", head.path});
   return add_fields(head.headers, false, out);
 }
 
@@ -228,7 +228,7 @@ Result<> h2_fields_of(const ResponseHead& head, char* status_text, H2Fields& out
   status_text[0] = static_cast<char>('0' + head.status / 100);
   status_text[1] = static_cast<char>('0' + head.status / 10 % 10);
   status_text[2] = static_cast<char>('0' + head.status % 10);
-  out.push_back({":status", {status_text, 3}, true});
+  out.push_back({":status", {status_text, 3}});
   return add_fields(head.headers, false, out);
 }
 

@@ -1,4 +1,4 @@
-// HTTP/2 header blocks ↔ heads, with the checks of RFC 9113 §8. Knows nothing of frames or of nghttp2.
+// HTTP/2 header blocks ↔ heads, with the checks of RFC 9113 §8. Knows nothing of frames.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,6 @@ class H2HeadReader {
 struct H2Field {
   std::string_view name;
   std::string_view value;
-  bool static_name;  // lives as long as the program
 };
 using H2Fields = absl::InlinedVector<H2Field, 24>;
 

@@ -45,7 +45,7 @@ struct H2Server::Stream final : ListNode {
   H2Server& server;
   int32_t id;
   H2ServerExchange* exchange;
-  bool closed = false;  // nghttp2 has forgotten it
+  bool closed = false;  // the session has forgotten it
   Done done;
   std::optional<rt::Running> handling;
   Stream(H2Server& s, int32_t i, H2ServerExchange* x) : server(s), id(i), exchange(x), done(*this) {}
