@@ -56,9 +56,10 @@ TEST(H2, StreamsOverTheLimitAreRefusedOneByOne) {
   std::string late = frame(kHeaders, 0, 11, block(kGet).substr(0, 10)) +
                      frame(kContinuation, kEndHeaders, 11, block(kGet).substr(10)) + frame(kData, kEnd, 11, "body");
   EXPECT_TRUE(s.feed(get(9) + late.substr(0, 30)));
-  EXPECT_TRUE(s.feed(late.substr(30)));
-  EXPECT_EQ(s.h.ids, (std::vector<int32_t>{1, 3, 9}));
   EXPECT_EQ(s.frames(), "3(7) ");
+  EXPECT_TRUE(s.feed(late.substr(30)));
+  EXPECT_EQ(s.frames(), "");
+  EXPECT_EQ(s.h.ids, (std::vector<int32_t>{1, 3, 9}));
   EXPECT_TRUE(s.feed(frame(kPing, 0, 0, "12345678")));
   EXPECT_EQ(s.error, "");
 }
