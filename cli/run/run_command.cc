@@ -113,6 +113,23 @@ CLI::Option* add_parsed(CLI::App& command, const std::string& flag, const std::s
       ->take_all();
 }
 
+// Who it is. `options` outlives the command.
+void add_names(CLI::App& command, RunOptions& options) {
+  command.add_option("--service", options.service, "the service that it serves; made if no manifest declares it")
+      ->check(a_name())
+      ->type_name("NAME");
+  command.add_option("--namespace,-n", options.ns, "the namespace")
+      ->check(a_name())
+      ->capture_default_str()
+      ->type_name("NAME");
+  command.add_option("--name", options.name, "its own name (default: made from the service's)")
+      ->check(a_name())
+      ->type_name("NAME");
+  command.add_option("--service-account", options.service_account, "whose identity it has (default: default)")
+      ->check(a_name())
+      ->type_name("NAME");
+}
+
 constexpr const char* kHelp =
     R"(Runs a program as a workload of a local mesh: in a pod of its own, with its proxy beside it.
 
@@ -136,19 +153,7 @@ void add_run_command(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand("run", kHelp);
   command.footer(kFooter);
   add_mesh_option(command, context);
-  command.add_option("--service", options->service, "the service that it serves; made if no manifest declares it")
-      ->check(a_name())
-      ->type_name("NAME");
-  command.add_option("--namespace,-n", options->ns, "the namespace")
-      ->check(a_name())
-      ->capture_default_str()
-      ->type_name("NAME");
-  command.add_option("--name", options->name, "its own name (default: made from the service's)")
-      ->check(a_name())
-      ->type_name("NAME");
-  command.add_option("--service-account", options->service_account, "whose identity it has (default: default)")
-      ->check(a_name())
-      ->type_name("NAME");
+  add_names(command, *options);
   add_parsed(command, "--port", "a port that it serves, with its name, such as http=8080; may be repeated",
              [options](std::string_view t) -> Result<> {
                TULLE_TRY(NamedPort p, parse_port(t));

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -31,9 +32,8 @@ class Control:
     def __init__(self, folder):
         self.folder, self.process = folder, None
         self.manifests = folder / "manifests"
-        self.runtime = folder / "run"
-        for f in (self.manifests, self.runtime):
-            f.mkdir()
+        self.manifests.mkdir()
+        self.runtime = pathlib.Path(tempfile.mkdtemp(prefix="tulle-test-", dir="/tmp"))  # a short path, for the socket's sake
         self.socket = str(self.runtime / "control.sock")
 
     def command(self, *flags):
@@ -97,6 +97,7 @@ class Control:
     def stop(self):
         if self.process and self.process.poll() is None:
             self.kill()
+        shutil.rmtree(self.runtime, ignore_errors=True)
 
 
 def until(condition, seconds=10):

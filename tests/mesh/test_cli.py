@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import urllib.request
 
 import pytest
@@ -50,8 +51,7 @@ CASES = [(command, flag, value) for command, flags in BAD.items() for flag, valu
 @pytest.fixture
 def cli(binaries, tmp_path):
     """Runs the command line in a world of its own, where no mesh is up."""
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
+    runtime = pathlib.Path(tempfile.mkdtemp(prefix="tulle-test-", dir="/tmp"))  # a short path, for the socket's sake
     base = {"XDG_RUNTIME_DIR": str(runtime), "XDG_STATE_HOME": str(tmp_path / "state"), "HOME": str(tmp_path)}
 
     def run(*words, env=None, **how):
@@ -60,7 +60,8 @@ def cli(binaries, tmp_path):
         return subprocess.run([str(BIN / "tulle"), *map(str, words)], text=True, stderr=subprocess.PIPE, timeout=30, stdin=subprocess.DEVNULL,
                               cwd=tmp_path, env={**os.environ, **base, **(env or {})}, **how)
     run.runtime, run.state = runtime, tmp_path / "state"
-    return run
+    yield run
+    shutil.rmtree(runtime, ignore_errors=True)
 
 
 def test_the_table_has_every_flag(cli):
