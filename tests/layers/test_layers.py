@@ -140,10 +140,16 @@ def test_each_header_compiles_alone(tmp_path):
     cache = os.environ.get("TULLE_CACHE", os.path.expanduser("~/.cache/tulle"))
     flags = ["-std=c++23", "-Wall", "-Wextra", "-Wno-unused-parameter", f"-I{ROOT}", f"-I{ROOT}/build/dev/proto", "-isystem", f"{cache}/aws-lc/include"]
 
+    # At the same place each time, and told from where paths count, so that ccache knows what has not changed.
+    units = ROOT / "build/headers"
+    units.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "CCACHE_BASEDIR": str(ROOT), "CCACHE_NOHASHDIR": "1"}
+
     def compile_alone(header):
-        unit = tmp_path / (header.replace("/", "__") + ".cc")
+        unit = units / (header.replace("/", "__") + ".cc")
         unit.write_text(f'#include "{header}"\n#include "{header}"\n')
-        done = subprocess.run(["ccache", "clang++-19", *flags, "-c", str(unit), "-o", str(unit) + ".o"], text=True, capture_output=True)
+        command = ["ccache", "clang++-19", *flags, "-c", str(unit), "-o", str(tmp_path / unit.name) + ".o"]
+        done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT, env=env)
         return "" if done.returncode == 0 else f"{header}:\n{done.stderr[:1500]}"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
