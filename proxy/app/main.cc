@@ -178,10 +178,12 @@ int run(const Config& config) {
   auto destination_svc = client_of("destination", config.destination_svc);
   auto policy_svc = client_of("policy", config.policy_svc);
 
+  auto limits_of = [&](const ControlAddr& addr) { return addr.loopback() ? StreamLimits() : config.stream_limits; };
   Subscriptions subscriptions(control, shard);
   StreamsConfig streams{
-      .destination = {destination_svc->http(), destination_svc->authority(), destination_svc->series()},
-      .policy = {policy_svc->http(), policy_svc->authority(), policy_svc->series()},
+      .destination = {destination_svc->http(), destination_svc->authority(), destination_svc->series(),
+                      limits_of(config.destination_svc)},
+      .policy = {policy_svc->http(), policy_svc->authority(), policy_svc->series(), limits_of(config.policy_svc)},
       .subscriptions = subscriptions,
       .context_token = config.destination_context,
       .workload = config.workload,

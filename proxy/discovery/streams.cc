@@ -33,8 +33,8 @@ struct Listener : Subscription {
 };
 
 // The stream once, to its end, for which the listener is notified.
-rt::Task<void> follow_once(ControlService service, std::string request, Listener& listener, bool& got,
-                           std::optional<Status>& ended) {
+rt::Task<void> follow_once(ControlService service, std::string request, Listener& listener,
+                           std::optional<TimePoint>& last_message, std::optional<Status>& ended) {
   Status status(StatusCode::kUnavailable, "the stream ended");
   ControlCall counted(service.series, listener.changed().reactor());
   bool clean = false;
@@ -45,7 +45,7 @@ rt::Task<void> follow_once(ControlService service, std::string request, Listener
     if (!message) status = std::move(message).error();
     clean = message && !*message;
     if (!message || clean) break;
-    got = true;
+    last_message = listener.changed().reactor().now();
     listener.on_message(**message);
   }
   counted.end(clean ? Status() : status);
@@ -53,30 +53,49 @@ rt::Task<void> follow_once(ControlService service, std::string request, Listener
   listener.changed().notify();
 }
 
-// One stream, made again whenever it ends, and when an update of it has been lost.
+// Until when a stream may go on.
+TimePoint stream_deadline(const StreamLimits& limits, TimePoint started, std::optional<TimePoint> last_message) {
+  TimePoint until = limits.lifetime ? started + *limits.lifetime : kNever;
+  if (auto quiet = last_message ? limits.idle : limits.initial)
+    until = std::min(until, last_message.value_or(started) + *quiet);
+  return until;
+}
+
+// One stream, made again whenever it ends or reaches a limit, and when an update of it has been lost.
 rt::Task<void> follow(rt::Reactor& reactor, const StreamsConfig& config, ControlService service, std::string request,
                       observe::Shard& shard, Listener& listener) {
   const BackoffConfig& backoff = config.backoff;
   config.subscriptions.add(listener);
   Duration delay = backoff.min;
   for (;;) {
-    bool got = false;
+    std::optional<TimePoint> last_message;
     std::optional<Status> ended;
+    bool over = false;  // a limit is reached
     {
-      rt::Running once(reactor, follow_once(service, request, listener, got, ended));
-      while (!ended && !listener.taken()) co_await listener.changed().wait();
+      TimePoint started = reactor.now();
+      rt::Running once(reactor, follow_once(service, request, listener, last_message, ended));
+      while (!ended && !over && !listener.taken()) {
+        TimePoint until = stream_deadline(service.limits, started, last_message);
+        if (until == kNever) co_await listener.changed().wait();
+        else
+          over = !co_await listener.changed().wait_until(until) &&
+                 reactor.now() >= stream_deadline(service.limits, started, last_message);
+      }
     }
-    if (got) delay = backoff.min;
-    if (!ended) {
+    if (last_message) delay = backoff.min;
+    if (!ended && !over) {
       listener.on_afresh();
       continue;
     }
+    if (!ended) ended = Status(StatusCode::kDeadlineExceeded, "the stream has reached a limit of ours");
     const Status& status = *ended;
     shard
         .counter(kStreamEnds,
                  observe::Labels().add("rpc", listener.rpc()).add("status", grpc::status_name(status.code)))
         ->add();
-    if (listener.on_end(status)) break;
+    // A stream that we end after it has said something is no loss: what it said holds.
+    if (over && last_message) listener.on_afresh();
+    else if (listener.on_end(status)) break;
     log_debug("control stream ended", {{"rpc", listener.path}, {"status", status.to_string()}});
     double jitter = 1 + backoff.jitter * reactor.rng().unit();
     co_await rt::sleep_for(reactor, std::chrono::duration_cast<Duration>(delay * jitter));

@@ -18,6 +18,7 @@
 #include "libs/observe/http_series.h"
 #include "libs/rt/signal.h"
 #include "libs/wire/tulle.h"
+#include "proxy/config/config.h"
 
 namespace tulle::proxy {
 
@@ -26,6 +27,7 @@ struct ControlService {
   httpio::Client& client;
   std::string authority;
   observe::HttpSeries* series = nullptr;  // null: calls are not counted
+  StreamLimits limits = {};               // of a watch, which is then made anew
 };
 
 // One stream, for as long as somebody follows it. Made and destroyed by the follower.
