@@ -166,6 +166,7 @@ rt::Task<void> H1Client::read_loop() {
 
 // The peer sends nothing more. What goes to it goes on, until the exchange is destroyed or sending fails.
 rt::Task<void> H1Client::end_of_tunnel() {
+  stream_->probe(15s);
   while (current_ && !stream_->write_error() && !stream_->broken()) co_await stream_->changed().wait();
   if (!current_) co_return;
   stream_->abort();

@@ -250,6 +250,7 @@ bool H1Server::must_wait() {
 rt::Task<bool> H1Server::settle() {
   while (must_wait()) {
     // A client that has only ended its side may be reading on: it gets its answer (docs/life-of-a-request.md).
+    if (stream_->hung_up() && !std::exchange(probing_, true)) stream_->probe(15s);
     if (stream_->broken()) {
       cancel(Error(Code::kReset, "the client reset the connection", Side::kClient));
       co_return false;

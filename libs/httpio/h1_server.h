@@ -64,6 +64,7 @@ class H1Server final : private Drain::Member {
   bool request_ended_ = true;  // of current_
   bool keep_alive_ = true;
   bool closing_ = false;  // no further request
+  bool probing_ = false;  // the client has ended its side; is it still there?
   bool aborted_ = false;  // the response broke off: reset, so that nobody takes it for complete
 };
 

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "libs/base/check.h"
@@ -109,6 +110,13 @@ void FdStream::abort() {
 void FdStream::acknowledge_now() {
   int on = 1;
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
+void FdStream::probe(Duration every) {
+  int seconds = std::max(1, static_cast<int>(every / 1s)), on = 1;
+  setsockopt(fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+  setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
 }
 
 void FdStream::on_ready(uint32_t events) {

@@ -77,6 +77,10 @@ class Stream {
   // Acknowledges at once what has been received. For a peer that sends a message in two small writes without
   // TCP_NODELAY: its kernel keeps the second back until the first is acknowledged, which ours delays by 40 ms.
   virtual void acknowledge_now() {}
+  // The other end has ended its direction and we shall wait: asks it every so often (whole seconds, ≥ 1 s) whether the
+  // connection is still there, so that one that has closed altogether becomes broken() once its kernel has forgotten
+  // it.
+  virtual void probe(Duration every) {}
   // Another signal that is notified with changed(); null for none. It outlives the stream or is taken back.
   void set_follower(rt::Signal* s) { follower_ = s; }
   rt::Reactor& reactor() { return reactor_; }
@@ -176,6 +180,7 @@ class FdStream : public Stream, private rt::FdHandler {
   ~FdStream() override;
   void abort() override;
   void acknowledge_now() override;
+  void probe(Duration every) override;
   int fd() const { return fd_.get(); }
   // Gives the socket away, to be used by another kind of stream; this one is of no use after.
   Fd take_fd();

@@ -1,6 +1,8 @@
 #include "libs/net/stream.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -113,6 +115,26 @@ rt::Task<void> aborted(Net& t) {
   EXPECT_FALSE(co_await b->drained(0));
 }
 TEST_F(Net, AbortIsAResetAtTheOtherEnd) { run(aborted(*this)); }
+
+// Who has only ended its direction stays; who has closed is found out when its kernel has forgotten the connection,
+// here after a second.
+rt::Task<void> probed(Net& t) {
+  std::unique_ptr<TcpStream> a, b, c, d;
+  co_await t.connect_pair(a, b);
+  co_await t.connect_pair(c, d);
+  int second = 1;
+  EXPECT_EQ(setsockopt(a->fd(), IPPROTO_TCP, TCP_LINGER2, &second, sizeof second), 0);
+  a.reset();
+  c->shutdown_write();
+  EXPECT_EQ(co_await read_all(*b) + co_await read_all(*d), "");
+  EXPECT_FALSE(b->broken());
+  b->probe(1s);
+  d->probe(1s);
+  while (!b->broken()) co_await b->changed().wait();
+  EXPECT_TRUE(d->hung_up());
+  EXPECT_FALSE(d->broken());
+}
+TEST_F(Net, AProbeTellsAHalfClosedEndFromAClosedOne) { run(probed(*this)); }
 
 rt::Task<void> interrupted_read(Stream& s, std::string& out) {
   auto r = co_await s.read();
