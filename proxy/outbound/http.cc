@@ -187,8 +187,9 @@ rt::Task<void> exchange(Exchange& x) {
 // is broken off, which a gRPC client is told in trailers.
 void out_of_time(Exchange& x, const TimeLimits::Passed& passed) {
   if (x.record) x.record->broke(passed.name);
-  // No sign of an answer in all that time: the endpoint is at least so slow.
-  if (x.sent && !x.client.responded()) x.sent->in_flight.measured(x.session.outbound.worker.reactor.now());
+  // It had the whole request and gave no sign in all that time: the endpoint is at least so slow.
+  if (x.sent && !x.client.responded() && x.limits.request_sent())
+    x.sent->in_flight.measured(x.session.outbound.worker.reactor.now());
   x.sent.reset();
   ProxyError e(Reason::kTimeout, cat(passed.what, " of ", format_duration(passed.limit), " passed"));
   if (x.client.responded() && x.client.request.version == http::Version::kHttp2 &&

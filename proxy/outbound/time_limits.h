@@ -48,6 +48,9 @@ class TimeLimits final : public rt::Runnable {
     moved();
   }
 
+  // The current attempt's endpoint had the whole request when the time was looked at last.
+  bool request_sent() const { return request_sent_ != kNever; }
+
   struct Passed {
     std::string_view name;  // Linkerd's, for response_total{error=…}
     std::string_view what;
