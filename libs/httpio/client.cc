@@ -22,10 +22,7 @@ Client::Client(rt::Reactor& reactor, Protocol protocol, Connector connector, Cli
 // A request's place in the queue. When it is destroyed its place is free, and a call to it goes to the next.
 class Client::Turn final : public ListNode {
  public:
-  Turn(Client& client, TimePoint deadline, bool again)
-      : client_(&client), deadline_(deadline), again_(again), late_(*this) {
-    ++client.waiters_;
-  }
+  Turn(Client& client, bool again) : client_(&client), again_(again) { ++client.waiters_; }
   ~Turn() {
     if (Client* c = leave(); c && called_) c->serve_waiters();
   }
@@ -34,7 +31,6 @@ class Client::Turn final : public ListNode {
     resume_.handle = h;
     if (again_) client_->waiting_.push_front(*this);
     else client_->waiting_.push_back(*this);
-    late_.arm(deadline_);
     client_->serve_waiters();
   }
   Result<> await_resume() {
@@ -55,29 +51,18 @@ class Client::Turn final : public ListNode {
   void forget_client() { client_ = nullptr; }
 
  private:
-  struct Late final : rt::Timer {
-    Turn& turn;
-    explicit Late(Turn& t) : rt::Timer(t.client_->reactor_), turn(t) {}
-    void on_timer() override {
-      if (turn.client_ && !turn.called_ && !turn.error_)
-        turn.give_up(Error(Code::kTimeout, "no connection was free before the deadline", Side::kPeer, Retry::kNever));
-    }
-  };
   Client* leave() {
     Client* c = std::exchange(client_, nullptr);
     if (c) --c->waiters_;
     unlink();
-    late_.disarm();
     return c;
   }
 
   Client* client_;  // null once it has left
-  TimePoint deadline_;
   bool again_;
   bool called_ = false;
   std::optional<Error> error_;
   rt::Resume resume_;
-  Late late_;
 };
 
 // An attempt to connect, counted for as long as it lasts.
@@ -99,14 +84,14 @@ Client::~Client() {
   dialing_.for_each([](Dialing& d) { d.client = nullptr; });
 }
 
-rt::Task<Result<>> Client::wait_turn(TimePoint deadline, bool again) {
+rt::Task<Result<>> Client::wait_turn(bool again) {
   if (!again && waiters_ >= options_.max_waiting) {
     co_return fail(Code::kExhausted,
                    cat(waiters_, " requests wait already for ",
                        protocol_ == Protocol::kHttp2 ? "a stream of the peer's HTTP/2 connections" : "a connection"),
                    Side::kPeer, Retry::kSafe);
   }
-  co_return co_await Turn(*this, deadline, again);
+  co_return co_await Turn(*this, again);
 }
 
 void Client::serve_waiters() {
@@ -118,10 +103,9 @@ void Client::serve_waiters() {
 
 // ---- HTTP/1
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start(const http::RequestHead& head, bool end,
-                                                                TimePoint deadline) {
-  if (protocol_ == Protocol::kHttp2) return start_h2(head, end, deadline);
-  return start_h1(head, end, deadline);
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start(const http::RequestHead& head, bool end) {
+  if (protocol_ == Protocol::kHttp2) return start_h2(head, end);
+  return start_h1(head, end);
 }
 
 H1Client* Client::idle_h1() const {
@@ -132,8 +116,7 @@ H1Client* Client::idle_h1() const {
 
 bool Client::may_dial_h1() const { return h1_.size() + dials_ < options_.max_connections; }
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::RequestHead& head, bool end,
-                                                                   TimePoint deadline) {
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::RequestHead& head, bool end) {
   for (bool again = false;; again = true) {
     if (again || waiters_ == 0) {  // nobody is overtaken
       if (H1Client* c = idle_h1()) {
@@ -143,7 +126,7 @@ rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::R
       }
       if (may_dial_h1()) break;
     }
-    TULLE_CO_TRY_VOID(co_await wait_turn(deadline, again));
+    TULLE_CO_TRY_VOID(co_await wait_turn(again));
   }
   Dialing dialing(*this);
   serve_waiters();
@@ -155,8 +138,7 @@ rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::R
 
 // ---- HTTP/2
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h2(const http::RequestHead& head, bool end,
-                                                                   TimePoint deadline) {
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h2(const http::RequestHead& head, bool end) {
   for (bool again = false;; again = true) {
     if (again || waiters_ == 0) {
       if (H2Client* c = usable_h2()) {
@@ -165,12 +147,12 @@ rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h2(const http::R
         co_return exchange;
       }
     }
-    TULLE_CO_TRY_VOID(co_await wait_turn(deadline, again));
+    TULLE_CO_TRY_VOID(co_await wait_turn(again));
   }
 }
 
 rt::Task<Result<>> Client::warm_up() {
-  for (bool again = false; !connected(); again = true) TULLE_CO_TRY_VOID(co_await wait_turn(kNever, again));
+  for (bool again = false; !connected(); again = true) TULLE_CO_TRY_VOID(co_await wait_turn(again));
   serve_waiters();
   co_return Result<>{};
 }

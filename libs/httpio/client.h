@@ -40,11 +40,10 @@ class Client {
   // Open exchanges end with an error.
   ~Client();
 
-  // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. `deadline`: until
-  // when it may wait for its turn. Errors: the connector's; kExhausted (safe to retry elsewhere) where max_waiting
-  // requests wait already; kTimeout at the deadline; kInvalid for a head that cannot be sent.
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end,
-                                                          TimePoint deadline = kNever);
+  // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. Waits for its turn
+  // without end: who has a deadline cancels. Errors: the connector's; kExhausted (safe to retry elsewhere) where
+  // max_waiting requests wait already; kInvalid for a head that cannot be sent.
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end);
   // Makes the HTTP/2 connection without a request to send, if there is none.
   rt::Task<Result<>> warm_up();
   // A request could be sent without making a connection first.
@@ -68,12 +67,10 @@ class Client {
   };
   class Turn;
   struct Dialing;
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h1(const http::RequestHead& head, bool end,
-                                                             TimePoint deadline);
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h2(const http::RequestHead& head, bool end,
-                                                             TimePoint deadline);
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h1(const http::RequestHead& head, bool end);
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h2(const http::RequestHead& head, bool end);
   // Waits until this request may look for room; `again`: it did before and found none, so it is the first in the queue.
-  rt::Task<Result<>> wait_turn(TimePoint deadline, bool again);
+  rt::Task<Result<>> wait_turn(bool again);
   // Calls the next that waits if there is room for it. Whoever has taken its room calls this again.
   void serve_waiters();
   void connect_more_h2();

@@ -52,9 +52,9 @@ struct Pool : TestLoop, testing::TestWithParam<Protocol> {
     if (refuse) co_return fail(Code::kConnect, "refused", Side::kPeer, Retry::kSafe);
     co_return co_await TestLoop::dial(listener->local());
   }
-  rt::Task<void> request(std::string name, TimePoint deadline) {
+  rt::Task<void> request(std::string name) {
     auto head = get_request("/");
-    auto x = co_await client->start(head, true, deadline);
+    auto x = co_await client->start(head, true);
     if (!x) {
       ended.push_back(cat(name, ": ", code_name(x.error().code)));
     } else {
@@ -63,7 +63,7 @@ struct Pool : TestLoop, testing::TestWithParam<Protocol> {
     }
     changed.notify();
   }
-  void send(std::string name, TimePoint deadline = kNever) { sending.spawn(request(std::move(name), deadline)); }
+  void send(std::string name) { sending.spawn(request(std::move(name))); }
   void let(bool& what, bool value = true) {
     what = value;
     changed.notify();
@@ -92,26 +92,16 @@ TEST_P(Pool, WaitersAreBoundedAndServedInTurn) {
   EXPECT_EQ(dials, 4);
 }
 
-TEST_P(Pool, AWaiterLeavesAtItsDeadline) {
-  fill();
-  send("late", reactor.now() + 20ms);
-  send("patient");
-  ASSERT_TRUE(turn_until([&] { return ended.size() == 1; }));
-  EXPECT_EQ(ended.front(), "late: timeout");
-  let(open);
-  EXPECT_TRUE(turn_until([&] { return ended_well() == 5; }));
-}
-
 TEST_P(Pool, AWaiterThatIsCancelledLeavesItsPlaceToTheNext) {
   fill();
   rt::Scope others(reactor);
-  for (int i = 0; i < 3; ++i) others.spawn(request("given up", kNever));
+  for (int i = 0; i < 3; ++i) others.spawn(request("given up"));
   reactor.turn(0ms);
   let(open);
   // Cancelled in the very turn in which it is called, or before.
   for (int i = 0; i < 3; ++i) {
     others.cancel();
-    others.spawn(request("given up", kNever));
+    others.spawn(request("given up"));
     reactor.turn(0ms);
   }
   others.cancel();
