@@ -94,7 +94,8 @@ def as_user(tally):
         for part in ("tests", "examples", "docs", "proto"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(BUILD / "bin", copy / "build/dev/bin")
-        shutil.copytree(ROOT / "build/python", copy / "build/python")
+        for part in ("build/python", "build/tools"):
+            shutil.copytree(ROOT / part, copy / part)
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", str(home)], check=True)
         home.chmod(0o711)
         pytest(tally, f"as the user {name}", home / "junit.xml", as_user_suites(), cwd=copy,
