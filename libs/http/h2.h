@@ -1,4 +1,4 @@
-// One HTTP/2 connection, either end (RFC 9113, HPACK by nghttp2). Sans-I/O: bytes in by feed(), bytes out by
+// One HTTP/2 connection, either end (RFC 9113). Sans-I/O: bytes in by feed(), bytes out by
 // produce(), events by H2Handler. Owned by one connection, used by one thread.
 //
 // Any method may be called from inside a handler callback, except feed(), produce() and the destructor.

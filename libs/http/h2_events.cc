@@ -126,8 +126,8 @@ void H2Session::Impl::on_head_begin(int32_t id, bool opens) {
   head.begin(kind, options.max_header_list, options.max_header_fields);
 }
 
-bool H2Session::Impl::on_field(Bytes name, Bytes value) {
-  head.add(name, value);
+bool H2Session::Impl::on_field(const HpackField& field) {
+  head.add(field);
   // HPACK can blow up a small block: refuse to go on decoding long after the limit.
   return head.bytes() <= 4ull * options.max_header_list + 65536 || flood("header fields in one message");
 }
@@ -153,7 +153,7 @@ bool H2Session::Impl::on_request_head(Stream& s, bool end) {
   s.in_ended = end;
   if (head.too_large()) {
     s.end_queued = s.answered = s.reset_at_end = true;
-    put_response(s, {{":status", "431"}}, true);
+    put_response(s, {{HeaderId::kOther, 0, ":status", "431"}}, true);
     return glitch("malformed messages");
   }
   s.connect = head.request.method_kind == Method::kConnect;

@@ -40,18 +40,6 @@ bool is_connection_field(HeaderId id) {
   }
 }
 
-bool is_h2_name(std::string_view name) {
-  for (char c : name)
-    if (token_lower(c) != c || c == 0) return false;
-  return !name.empty() && name.size() <= UINT16_MAX;
-}
-
-bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
-bool is_h2_value(std::string_view value) {
-  return is_field_value(value) && (value.empty() || (!is_blank(value.front()) && !is_blank(value.back())));
-}
-
 // Several cookie fields are one list (RFC 9113 §8.2.3); HTTP/1 knows only one.
 void join_cookies(Headers& headers) {
   std::string all;
@@ -64,6 +52,17 @@ void join_cookies(Headers& headers) {
 }
 
 }  // namespace
+
+bool is_h2_name(std::string_view name) {
+  for (char c : name)
+    if (token_lower(c) != c || c == 0) return false;
+  return !name.empty() && name.size() <= UINT16_MAX;
+}
+
+bool is_h2_value(std::string_view value) {
+  auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  return is_field_value(value) && (value.empty() || (!is_blank(value.front()) && !is_blank(value.back())));
+}
 
 void H2HeadReader::begin(Kind kind, uint32_t max_bytes, uint32_t max_fields) {
   kind_ = kind;
@@ -89,12 +88,12 @@ void H2HeadReader::begin(Kind kind, uint32_t max_bytes, uint32_t max_fields) {
   }
 }
 
-void H2HeadReader::add(std::string_view name, std::string_view value) {
-  bytes_ += name.size() + value.size() + 32;
+void H2HeadReader::add(const HpackField& field) {
+  bytes_ += field.name.size() + field.value.size() + 32;
   ++fields_;
   if (!wrong_.empty() || too_large()) return;
-  if (!name.empty() && name[0] == ':') add_pseudo(name, value);
-  else add_regular(name, value);
+  if (!field.name.empty() && field.name[0] == ':') add_pseudo(field.name, field.value);
+  else add_regular(field);
 }
 
 void H2HeadReader::add_pseudo(std::string_view name, std::string_view value) {
@@ -119,11 +118,11 @@ void H2HeadReader::add_pseudo(std::string_view name, std::string_view value) {
   wrong(kind_ == Kind::kTrailers ? "pseudo-header among trailers" : "unknown pseudo-header");
 }
 
-void H2HeadReader::add_regular(std::string_view name, std::string_view value) {
+void H2HeadReader::add_regular(const HpackField& field) {
   regular_seen_ = true;
-  HeaderId id = header_id(name);
-  if (id == HeaderId::kOther && !is_h2_name(name)) return wrong("field name is not a lower-case token");
-  if (!is_h2_value(value)) return wrong("field value has a control character or blanks at an end");
+  auto [id, good, name, value] = field;
+  if (!good && id == HeaderId::kOther && !is_h2_name(name)) return wrong("field name is not a lower-case token");
+  if (!good && !is_h2_value(value)) return wrong("field value has a control character or blanks at an end");
   if (is_connection_field(id)) return wrong("connection-specific field");
   switch (id) {
     case HeaderId::kTe:
@@ -144,8 +143,7 @@ void H2HeadReader::add_regular(std::string_view name, std::string_view value) {
       break;
     default: break;
   }
-  if (id == HeaderId::kOther) fields().add_lower(name, value);
-  else fields().add(id, value);
+  fields().add_known(id, name, value);
 }
 
 std::string_view H2HeadReader::finish() {
@@ -194,7 +192,7 @@ Result<> add_fields(const Headers& headers, bool trailers, H2Fields& out) {
       status = fail(Code::kInvalid, cat("header name ", quoted(h.name), " cannot be sent"));
     else if (!is_field_value(h.value))
       status = fail(Code::kInvalid, cat("header ", h.name, " has a control character"));
-    else out.push_back({h.name, trim(h.value)});
+    else out.push_back({h.id, 0, h.name, trim(h.value)});
   });
   return status;
 }
@@ -207,7 +205,8 @@ Result<> h2_fields_of(const RequestHead& head, H2Fields& out) {
   if (authority.empty()) authority = head.headers.get(HeaderId::kHost).value_or("");
   if (!authority.empty() && !is_authority(authority))
     return fail(Code::kInvalid, cat("authority ", quoted(authority), " cannot be sent"));
-  out.push_back({":method", head.method});
+  uint8_t exact = head.method_kind == Method::kGet ? 2 : head.method_kind == Method::kPost ? 3 : 0;
+  out.push_back({HeaderId::kOther, exact, ":method", head.method});
   if (head.method_kind == Method::kConnect) {
     if (authority.empty()) return fail(Code::kInvalid, "CONNECT without an authority");
   } else {
@@ -215,10 +214,12 @@ Result<> h2_fields_of(const RequestHead& head, H2Fields& out) {
     if (!is_scheme(scheme)) return fail(Code::kInvalid, cat("scheme ", quoted(scheme), " cannot be sent"));
     if (!is_path(head.path) && !(head.path == "*" && head.method_kind == Method::kOptions))
       return fail(Code::kInvalid, cat("path ", quoted(head.path), " cannot be sent"));
-    out.push_back({":scheme", scheme});
+    exact = scheme == "http" ? 6 : scheme == "https" ? 7 : 0;
+    out.push_back({HeaderId::kOther, exact, ":scheme", scheme});
   }
-  if (!authority.empty()) out.push_back({":authority", authority});
-  if (head.method_kind != Method::kConnect) out.push_back({":path", head.path});
+  if (!authority.empty()) out.push_back({HeaderId::kOther, 0, ":authority", authority});
+  if (head.method_kind != Method::kConnect)
+    out.push_back({HeaderId::kOther, static_cast<uint8_t>(head.path == "/" ? 4 : 0), ":path", head.path});
   return add_fields(head.headers, false, out);
 }
 
@@ -228,7 +229,7 @@ Result<> h2_fields_of(const ResponseHead& head, char* status_text, H2Fields& out
   status_text[0] = static_cast<char>('0' + head.status / 100);
   status_text[1] = static_cast<char>('0' + head.status / 10 % 10);
   status_text[2] = static_cast<char>('0' + head.status % 10);
-  out.push_back({":status", {status_text, 3}});
+  out.push_back({HeaderId::kOther, static_cast<uint8_t>(head.status == 200 ? 8 : 0), ":status", {status_text, 3}});
   return add_fields(head.headers, false, out);
 }
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "absl/container/inlined_vector.h"
 #include "libs/base/result.h"
+#include "libs/http/hpack.h"
 #include "libs/http/message.h"
 
 namespace tulle::http {
@@ -17,7 +17,7 @@ class H2HeadReader {
 
   void begin(Kind kind, uint32_t max_bytes, uint32_t max_fields);
   // Fields in the order of arrival. Cheap once something is wrong or too large.
-  void add(std::string_view name, std::string_view value);
+  void add(const HpackField& field);
   // After the last: empty if the block is well formed, else what is wrong with it.
   std::string_view finish();
 
@@ -32,7 +32,7 @@ class H2HeadReader {
  private:
   enum Seen : uint8_t { kMethod = 1, kScheme = 2, kAuthority = 4, kPath = 8, kStatus = 16 };
   void add_pseudo(std::string_view name, std::string_view value);
-  void add_regular(std::string_view name, std::string_view value);
+  void add_regular(const HpackField& field);
   void finish_request();
   void wrong(std::string_view what) {
     if (wrong_.empty()) wrong_ = what;
@@ -50,11 +50,9 @@ class H2HeadReader {
   std::string_view wrong_;
 };
 
-struct H2Field {
-  std::string_view name;
-  std::string_view value;
-};
-using H2Fields = absl::InlinedVector<H2Field, 24>;
+// What RFC 9113 §8.2 allows: a token in lower case; no control character, and no blank at either end.
+bool is_h2_name(std::string_view name);
+bool is_h2_value(std::string_view value);
 
 // The fields to send, as views into the head. Connection-specific ones and Host are left out. `status_text`: three
 // bytes that live as long as the fields. Errors: kInvalid, naming what cannot be sent.

@@ -74,7 +74,7 @@ struct H2Session::Impl {
   bool reject(Stream& s, H2Code code);
   void tell_reset(Stream& s, H2Code code, bool by_peer);
   void on_head_begin(int32_t id, bool opens);
-  bool on_field(Bytes name, Bytes value);
+  bool on_field(const HpackField& field);
   bool on_head(int32_t id, bool end);
   bool on_request_head(Stream& s, bool end);
   bool on_response_head(Stream& s, bool end);
@@ -94,7 +94,8 @@ struct H2Session::Impl {
   bool take_data(Bytes& in);
   bool on_frame(Bytes payload);
   bool on_headers(Bytes block);
-  bool on_header_block(Bytes block, bool last);
+  bool on_header_block(Bytes part, bool last);
+  bool decode_block(Bytes whole);
   bool on_priority_fields(Bytes fields);
   bool on_rst_stream(Bytes payload);
   bool on_settings(Bytes payload);
@@ -160,7 +161,7 @@ struct H2Session::Impl {
   int32_t block_stream = 0;  // whose header block goes on in CONTINUATION frames; 0: none
   bool block_end = false;    // and ends the message
   bool block_ignored = false;
-  uint32_t block_bytes = 0;
+  Buffer block;  // its parts, where there are several
   int64_t receive_window = 65535;
   size_t connection_credit = 0;
   int32_t last_peer_id = 0;  // the highest stream that the peer opened

@@ -230,28 +230,35 @@ bool H2Session::Impl::on_headers(Bytes payload) {
   if (block_ignored && !opens && !glitch("frames on streams that have ended")) return false;
   block_stream = frame.id;
   block_end = frame.flags & kEndStream;
-  block_bytes = 0;
+  block.clear();
   if (!block_ignored) on_head_begin(frame.id, opens);
   return on_header_block(payload, frame.flags & kEndHeaders);
 }
 
-bool H2Session::Impl::on_header_block(Bytes block, bool last_part) {
-  block_bytes += static_cast<uint32_t>(block.size());
-  if (block_bytes > options.max_header_list + kBlockSlack) return flood("header fields in one message");
-  Bytes name, value;
+bool H2Session::Impl::on_header_block(Bytes part, bool last_part) {
+  if (block.size() + part.size() > options.max_header_list + kBlockSlack) return flood("header fields in one message");
+  if (last_part && block.empty()) return decode_block(part);
+  block.append(part);
+  if (!last_part) return true;
+  Buffer whole = std::move(block);
+  return decode_block(whole.view());
+}
+
+bool H2Session::Impl::decode_block(Bytes whole) {
+  HpackField field;
   uint64_t ignored = 0;
   for (;;) {
-    auto next = decoder.next(block, last_part, name, value);
+    auto next = decoder.next(whole, field);
     if (next == HpackDecoder::Next::kError)
       return broken(H2Code::kCompressionError, "a header block that is not HPACK");
-    if (next == HpackDecoder::Next::kMore) break;
+    if (next == HpackDecoder::Next::kEnd) break;
     if (!block_ignored) {
-      if (!on_field(name, value)) return false;
-    } else if ((ignored += name.size() + value.size() + 32) > 4ull * options.max_header_list + kBlockSlack) {
+      if (!on_field(field)) return false;
+    } else if ((ignored += field.name.size() + field.value.size() + 32) >
+               4ull * options.max_header_list + kBlockSlack) {
       return flood("header fields in one message");
     }
   }
-  if (!last_part) return true;
   int32_t id = std::exchange(block_stream, 0);
   if (block_ignored) return true;
   if (!on_head(id, block_end)) return false;

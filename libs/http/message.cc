@@ -69,7 +69,10 @@ inline void Headers::push(HeaderId id, std::string_view name, std::string_view v
 
 void Headers::add_lower(std::string_view name, std::string_view value) {
   TULLE_CHECK(name.size() <= UINT16_MAX);
-  HeaderId id = header_id(name);
+  add_known(header_id(name), name, value);
+}
+
+void Headers::add_known(HeaderId id, std::string_view name, std::string_view value) {
   push(id, id == HeaderId::kOther ? name : std::string_view(), value);
 }
 

@@ -132,6 +132,8 @@ class Headers {
   void add(std::string_view name, std::string_view value);
   void add(HeaderId id, std::string_view value);  // id ≠ kOther
   void add_lower(std::string_view lower_name, std::string_view value);
+  // `id` is header_id(lower_name).
+  void add_known(HeaderId id, std::string_view lower_name, std::string_view value);
   // Replaces all fields of that name by one, in the place of the first.
   void set(HeaderId id, std::string_view value);
   void set(std::string_view name, std::string_view value);
