@@ -170,7 +170,8 @@ struct BodyFraming {
 };
 
 // The target is written in head.form (kAbsolute with head.scheme, "http" if that is empty). `host` is written first,
-// from head.authority; a Host in the list counts only where authority is empty. Versions other than 1.0 become 1.1.
+// from head.authority; a Host in the list counts only where authority is empty, and with neither it is empty in
+// HTTP/1.1. With TE goes "connection: te". Versions other than 1.0 become 1.1.
 Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out);
 // A reason phrase is added where head.reason is empty.
 Result<> encode_response(const ResponseHead& head, BodyFraming body, Buffer& out);

@@ -104,7 +104,9 @@ Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) 
     return tulle::fail(Code::kInvalid, cat("method ", quoted(head.method), " is not a token"));
   if (body.framing == Framing::kUntilClose) return tulle::fail(Code::kInvalid, "a request body cannot end by closing");
   TULLE_TRY_VOID(check_target(head));
-  Skip skip{.host = !head.authority.empty(), .length = true};
+  // An HTTP/1.1 request has a Host, an empty one where there is no authority (RFC 9112 §3.2).
+  bool no_host = head.version != Version::kHttp10 && head.authority.empty() && !head.headers.has(HeaderId::kHost);
+  Skip skip{.host = !head.authority.empty() || no_host, .length = true};
   TULLE_TRY(size_t fields, measure_fields(head.headers, skip));
 
   std::string_view prefix, path = head.path;
@@ -117,10 +119,12 @@ Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) 
       break;
     case TargetForm::kAuthority: path = head.authority; break;
   }
+  // TE is of one connection, and Connection says so (RFC 9110 §10.1.4).
+  std::string_view te = head.headers.has(HeaderId::kTe) ? "connection: te\r\n" : "";
   FramingField framing(body);
   size_t size = head.method.size() + 1 + (prefix.empty() ? 0 : prefix.size() + 3 + head.authority.size()) +
                 path.size() + std::strlen(" HTTP/1.1\r\n") + (skip.host ? 4 + head.authority.size() + kFieldExtra : 0) +
-                fields + framing.size + 2;
+                fields + te.size() + framing.size + 2;
   char* start = out.prepare(size);
   Writer w{start};
   w.put(head.method);
@@ -134,6 +138,7 @@ Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) 
   w.put(head.version == Version::kHttp10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
   if (skip.host) w.field("host", head.authority);
   write_fields(w, head.headers, skip);
+  w.put(te);
   w.put(framing.view());
   w.put("\r\n");
   TULLE_CHECK(w.at == start + size);

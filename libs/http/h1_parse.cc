@@ -22,6 +22,9 @@ int hex_digit(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+// What is left for the text of one more line, where `used` counts CRLFs.
+size_t room_for_line(uint32_t block, uint32_t used) { return block - std::min(block, used + 2); }
+
 void skip_blanks(std::string_view& s) {
   while (!s.empty() && (s[0] == ' ' || s[0] == '\t')) s.remove_prefix(1);
 }
@@ -312,7 +315,7 @@ bool H1Parser::status_line(Bytes line) {
 H1Parser::Event H1Parser::on_fields(Bytes& in) {
   for (;;) {
     Bytes line;
-    switch (take_line(in, limits_.header_block - std::min(block_used_, limits_.header_block), line)) {
+    switch (take_line(in, room_for_line(limits_.header_block, block_used_), line)) {
       case Line::kMore: return Event::kNeedMore;
       case Line::kBareLf: return fail(400, "LF without CR");
       case Line::kTooLong: return fail(431, cat("header fields over ", limits_.header_block, " bytes"));
@@ -535,7 +538,7 @@ H1Parser::Event H1Parser::on_chunk_size(Bytes& in) {
 H1Parser::Event H1Parser::on_trailers(Bytes& in) {
   for (;;) {
     Bytes line;
-    switch (take_line(in, limits_.trailer_block - std::min(block_used_, limits_.trailer_block), line)) {
+    switch (take_line(in, room_for_line(limits_.trailer_block, block_used_), line)) {
       case Line::kMore: return Event::kNeedMore;
       case Line::kBareLf: return fail(400, "LF without CR");
       case Line::kTooLong: return fail(431, cat("trailer fields over ", limits_.trailer_block, " bytes"));

@@ -42,7 +42,8 @@ struct H2Options {
   uint32_t max_concurrent_streams = 1024;    // server: streams that the client may have open; above: REFUSED_STREAM,
                                              // and a point of those below
   uint32_t max_frame_size = 16384;           // that the peer may send; 16384 … 2^24-1
-  uint32_t max_header_list = 64 * 1024;      // names, values and 32 a field; above: 431, or the stream is reset
+  uint32_t max_header_list = 72 * 1024;      // all that HTTP/1 takes (limits.h), with room for what proxies add:
+                                             // names, values and 32 a field; above: 431, or the stream is reset
   uint32_t max_header_fields = 256;          // of one message; above: as above
   uint32_t header_table = 4096;              // HPACK table, both ways
   uint32_t initial_peer_streams = 100;       // client: streams assumed allowed before the peer's SETTINGS

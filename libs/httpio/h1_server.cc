@@ -19,7 +19,7 @@ class H1ServerExchange final : public ServerExchange {
   ~H1ServerExchange() override {
     if (!conn_) return;
     if (!responded_) conn_->reject(500, "no response");
-    else if (!finished_) conn_->aborted_ = true;
+    else if (!finished_) break_off();
     conn_->release(false);
   }
 
@@ -33,7 +33,7 @@ class H1ServerExchange final : public ServerExchange {
   Result<> finish(const http::Headers* trailers) override;
   void reset(http::H2Code) override {
     if (!conn_) return;
-    conn_->aborted_ = true;
+    break_off();
     done(false);
   }
   void close_connection() override {
@@ -48,6 +48,11 @@ class H1ServerExchange final : public ServerExchange {
 
  private:
   friend class H1Server;
+  // The client gets what there is of the response and sees by its framing that it is not all; only where nothing but
+  // the end of the connection could tell is the connection reset.
+  void break_off() {
+    if (!responded_ || framing_ == Framing::kUntilClose || framing_ == Framing::kTunnel) conn_->aborted_ = true;
+  }
   void done(bool reusable) { std::exchange(conn_, nullptr)->release(reusable); }
   BodyFraming choose_framing(const http::ResponseHead& head, bool end);
 
@@ -91,7 +96,7 @@ Result<> H1ServerExchange::respond(http::ResponseHead& head, bool end) {
     if (!conn_->keep_alive_ || conn_->closing_) head.headers.set(http::HeaderId::kConnection, "close");
     else if (request.version == http::Version::kHttp10) head.headers.set(http::HeaderId::kConnection, "keep-alive");
   }
-  if (head.version == http::Version::kHttp2) head.version = http::Version::kHttp11;
+  head.version = http::Version::kHttp11;  // our own, whatever the application speaks (RFC 9110 §2.5)
   TULLE_TRY_VOID(http::encode_response(head, body, conn_->stream_->out()));
   responded_ = true;
   conn_->stream_->flush_later();
@@ -129,7 +134,7 @@ void H1ServerExchange::write(Buffer&& bytes) {
 Result<> H1ServerExchange::finish(const http::Headers* trailers) {
   if (!conn_) return {};
   if (framing_ == Framing::kLength && left_ > 0) {
-    conn_->aborted_ = true;
+    break_off();
     done(false);
     return tulle::fail(Code::kProtocol, "the response body is shorter than its content-length", Side::kPeer);
   }
