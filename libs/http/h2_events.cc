@@ -6,7 +6,7 @@
 namespace tulle::http {
 namespace {
 
-constexpr size_t kSpareStreams = 16;
+constexpr size_t kSpareStreams = 64;
 
 int64_t content_length(const Headers& headers) {
   auto value = headers.get(HeaderId::kContentLength);

@@ -29,6 +29,16 @@ constexpr ByLength order_by_length() {
 }
 constexpr ByLength kByLength = order_by_length();
 
+struct Blocks {
+  static constexpr size_t kSize = 512, kKeep = 64;
+  char* kept[kKeep];
+  size_t count = 0;
+  ~Blocks() {
+    while (count) std::free(kept[--count]);
+  }
+};
+thread_local Blocks blocks;
+
 }  // namespace
 
 HeaderId header_id(std::string_view name) {
@@ -41,10 +51,20 @@ HeaderId header_id(std::string_view name) {
   return HeaderId::kOther;
 }
 
+void TextBlock::release(char* data, uint32_t capacity) {
+  if (capacity == Blocks::kSize && blocks.count < Blocks::kKeep) blocks.kept[blocks.count++] = data;
+  else std::free(data);
+}
+
 void TextBlock::grow(size_t capacity) {
   TULLE_CHECK(capacity <= UINT32_MAX);
-  data_ = static_cast<char*>(std::realloc(data_, capacity));
-  TULLE_CHECK(data_ != nullptr);
+  capacity = std::max(capacity, Blocks::kSize);
+  char* data = capacity == Blocks::kSize && blocks.count ? blocks.kept[--blocks.count]
+                                                         : static_cast<char*>(std::malloc(capacity));
+  TULLE_CHECK(data != nullptr);
+  if (size_) std::memcpy(data, data_, size_);
+  if (data_) release(data_, capacity_);
+  data_ = data;
   capacity_ = static_cast<uint32_t>(capacity);
 }
 

@@ -77,7 +77,9 @@ struct Header {
 class TextBlock {
  public:
   TextBlock() = default;
-  ~TextBlock() { std::free(data_); }
+  ~TextBlock() {
+    if (data_) release(data_, capacity_);
+  }
   TextBlock(TextBlock&& o) noexcept { swap(o); }
   TextBlock& operator=(TextBlock&& o) noexcept {
     swap(o);
@@ -116,6 +118,8 @@ class TextBlock {
     std::swap(size_, o.size_);
     std::swap(capacity_, o.capacity_);
   }
+  // Blocks of one common size are kept per thread: each message needs one.
+  static void release(char* data, uint32_t capacity);
   void grow(size_t capacity);
   void append_grown(std::string_view a, std::string_view b);
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "libs/base/buffer.h"
 #include "libs/base/result.h"
 #include "libs/http/h2.h"
@@ -24,7 +25,7 @@ namespace tulle::httpio {
 
 inline constexpr size_t kBodyMark = 64 * 1024;
 
-class Exchange {
+class Exchange : public rt::Pooled {
  public:
   virtual ~Exchange() = default;
   Exchange(const Exchange&) = delete;
@@ -122,7 +123,7 @@ class ClientExchange : public Exchange {
   using Exchange::Exchange;
 
  private:
-  std::vector<http::ResponseHead> heads_;  // not yet taken; bounded by the codecs' limit on 1xx
+  absl::InlinedVector<http::ResponseHead, 1> heads_;  // not yet taken; bounded by the codecs' limit on 1xx
 };
 
 // Copies the body and trailers of one message into another, until its end; of a tunnel, until all has been sent, so

@@ -36,7 +36,7 @@ class H2ServerExchange final : public H2Exchange<ServerExchange> {
 };
 
 // One open stream: its handler, and the exchange that the handler owns.
-struct H2Server::Stream final : ListNode {
+struct H2Server::Stream final : ListNode, rt::Pooled {
   struct Done final : rt::Runnable {
     Stream& stream;
     explicit Done(Stream& s) : stream(s) {}

@@ -30,12 +30,20 @@ namespace detail {
 void* allocate_frame(size_t size);
 void free_frame(void* frame, size_t size) noexcept;
 
-struct PromiseBase {
+}  // namespace detail
+
+// A base of what each request makes on the heap: its memory comes from the free list of frames. Deleted on the thread
+// that made it, or at least on one that lives on.
+struct Pooled {
+  static void* operator new(size_t size) { return detail::allocate_frame(size); }
+  static void operator delete(void* p, size_t size) { detail::free_frame(p, size); }
+};
+
+namespace detail {
+
+struct PromiseBase : Pooled {
   std::coroutine_handle<> continuation;
   Completion* completion = nullptr;
-
-  static void* operator new(size_t size) { return allocate_frame(size); }
-  static void operator delete(void* p, size_t size) { free_frame(p, size); }
 
   std::suspend_always initial_suspend() noexcept { return {}; }
   struct Final {
