@@ -50,9 +50,13 @@ Result<> make_private_folder(const std::string& path) {
   // A folder in one that all may write to, such as /tmp, may be somebody else's trap: then it is looked at too.
   struct stat above{};
   bool open_to_all = ::stat(std::filesystem::path(parent).parent_path().c_str(), &above) == 0 && (above.st_mode & 002);
-  if (parent.size() > 1 && (open_to_all || ::access(parent.c_str(), F_OK) != 0))
-    TULLE_TRY_VOID(make_private_folder(parent));
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(sys_error(cat("making folder ", path), errno));
+  // Another mesh that goes down takes the parent along when it leaves it empty: then once more.
+  for (int tries = 5;; --tries) {
+    if (parent.size() > 1 && (open_to_all || ::access(parent.c_str(), F_OK) != 0))
+      TULLE_TRY_VOID(make_private_folder(parent));
+    if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) break;
+    if (errno != ENOENT || tries == 0) return fail(sys_error(cat("making folder ", path), errno));
+  }
   struct stat st{};
   if (::lstat(path.c_str(), &st) != 0) return fail(sys_error(path, errno));
   if (!S_ISDIR(st.st_mode) || st.st_uid != ::getuid() || (st.st_mode & 022) != 0)
