@@ -1,8 +1,9 @@
 """Mesh TLS as a program that is not ours speaks it (OpenSSL, by Python): a certificate from the control plane, and a
 tunnel that takes plaintext on a port of the loopback and carries it to a proxy's inbound side. So a tool that knows
 neither SNI nor client certificates can test what is behind them."""
-import asyncio
 import pathlib
+import select
+import socket
 import ssl
 import struct
 import subprocess
@@ -50,7 +51,8 @@ def transport_header(port):
 
 
 class Tunnel:
-    """127.0.0.1:`port` → mesh TLS → address:to. `direct`: through the direct port, with a transport header for `to`."""
+    """127.0.0.1:`port` → mesh TLS → address:to. `direct`: through the direct port, with a transport header for `to`.
+    The end of either side is the end of the other."""
 
     def __init__(self, certificate, server_name, address, to, direct=False):
         self.context, self.server_name = certificate.client_context(), server_name
@@ -58,39 +60,52 @@ class Tunnel:
         self.first = transport_header(to) if direct else b""
         if direct:
             self.context.set_alpn_protocols([ALPN])
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
         self.opened = 0  # connections that got through
 
-    async def serve(self, reader, writer):
-        try:
-            up_reader, up_writer = await asyncio.open_connection(*self.target, ssl=self.context, server_hostname=self.server_name)
-        except OSError:  # ssl.SSLError is one
-            return writer.close()
-        self.opened += 1
-        if self.first:
-            up_writer.write(self.first)
-        back = asyncio.ensure_future(pump(up_reader, writer))
-        await pump(reader, up_writer)
-        up_writer.transport.abort()  # a client that is gone is gone for the other end too, at once
-        await back
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:  # closed by __exit__
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        with client:
+            try:
+                with socket.create_connection(self.target, 10) as plain, self.context.wrap_socket(plain, server_hostname=self.server_name) as up:
+                    self.opened += 1
+                    for end in (client, up):
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    up.sendall(self.first)
+                    carry(client, up)
+            except OSError:  # ssl.SSLError is one
+                pass
 
     def __enter__(self):
-        self.thread.start()
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self.serve, "127.0.0.1", 0), self.loop).result(10)
-        self.port = server.sockets[0].getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
         return self
 
     def __exit__(self, *_):
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
-async def pump(reader, writer):
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    writer.close()
+def carry(client, up):
+    while True:
+        readable = [up] if up.pending() else select.select([client, up], [], [])[0]
+        if client in readable:
+            if not (data := client.recv(65536)):
+                return
+            up.settimeout(10)
+            up.sendall(data)
+        if up in readable:
+            up.settimeout(0)  # a session ticket alone makes it readable, too
+            try:
+                if not (data := up.recv(65536)):
+                    return
+            except ssl.SSLWantReadError:
+                continue
+            client.sendall(data)
