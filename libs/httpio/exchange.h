@@ -36,6 +36,10 @@ class Exchange : public rt::Pooled {
   rt::Task<Result<Buffer>> read();
   // All of it has come and was read.
   bool ended() const { return ended_ && in_.empty(); }
+  // All of it has come, and was no more than its head. An HTTP/2 head that does not end its stream says that something
+  // follows, even if that is an empty DATA frame: it is sent on as it came, since grpc-go's server waits for that frame
+  // for ever when a stream of no messages ends with its head.
+  bool head_only() const { return ended() && !trailers_ && !end_apart_; }
   // What came after the body; null when nothing did. Valid once ended(); may be moved from.
   http::Headers* trailers() { return trailers_ ? &*trailers_ : nullptr; }
   // The exchange has become a tunnel of raw bytes (101, or 2xx to CONNECT): read() and write() carry them.
@@ -63,6 +67,8 @@ class Exchange : public rt::Pooled {
   // ---- For connections
   void push(Bytes data);
   void end(http::Headers* trailers);
+  // HTTP/2: the head has not ended the stream.
+  void end_comes_apart() { end_apart_ = true; }
   void fail(Error e, std::optional<http::H2Code> code = {});
   void become_tunnel() { tunnel_ = true; }
   // HTTP/1: behind the message's end comes what the tunnel carries.
@@ -82,6 +88,7 @@ class Exchange : public rt::Pooled {
  private:
   Buffer in_;
   bool ended_ = false;
+  bool end_apart_ = false;
   bool tunnel_ = false;
   std::optional<http::Headers> trailers_;
   std::optional<Error> error_;

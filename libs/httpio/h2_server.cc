@@ -85,6 +85,7 @@ void H2Server::on_request(int32_t id, http::RequestHead&& head, bool end) {
   auto exchange = std::make_unique<H2ServerExchange>(*this, id);
   exchange->request = std::move(head);
   if (end) exchange->end(nullptr);
+  else exchange->end_comes_apart();
   auto* s = new Stream(*this, id, exchange.get());
   streams_.push_back(*s);
   session_.set_context(id, s);

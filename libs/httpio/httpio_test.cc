@@ -14,6 +14,7 @@ rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<Server
     }
   } guard{&cancelled};
   http::ResponseHead head;
+  head.headers.add("x-head-only", x->head_only() ? "yes" : "no");
   if (x->request.path == "/slow") co_await rt::sleep_for(reactor, 1h);
   if (x->request.path == "/later") co_await rt::sleep_for(reactor, 20ms);
   if (x->request.path == "/early") {
@@ -208,6 +209,25 @@ rt::Task<void> answer_before_the_body(Fixture& f) {
   EXPECT_EQ(got.find("HTTP/1.1", 1), got.npos) << "a second answer: " << got;
 }
 TEST_P(Fixture, AnAnswerBeforeTheEndOfItsRequestIsTheLast) { run(answer_before_the_body(*this)); }
+
+rt::Task<void> head_only(Fixture& f) {
+  Client client = f.make_client();
+  for (bool end : {true, false}) {
+    auto x = co_await client.start(get_request("/1"), end);
+    if (!x) co_return ADD_FAILURE() << x.error().reason;
+    if (!end) EXPECT_TRUE((*x)->finish());
+    auto response = co_await (*x)->response();
+    if (!response) co_return ADD_FAILURE() << response.error().reason;
+    if (end || f.GetParam() == Protocol::kHttp2) EXPECT_EQ(response->headers.get("x-head-only"), end ? "yes" : "no");
+    while (!(*x)->ended()) (void)co_await (*x)->read();
+  }
+  if (f.GetParam() == Protocol::kHttp2) co_return;
+  auto stream = co_await f.dial();
+  (*stream)->write("POST /1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-sum: 1\r\n\r\n");
+  (*stream)->shutdown_write();
+  EXPECT_NE((co_await Fixture::all_of(**stream)).find("x-head-only: no"), std::string::npos);
+}
+TEST_P(Fixture, ARequestOfAHeadOnlyIsToldFromOneWithoutBody) { run(head_only(*this)); }
 
 INSTANTIATE_TEST_SUITE_P(Both, Fixture, testing::Values(Protocol::kHttp1, Protocol::kHttp2),
                          [](auto& i) { return i.param == Protocol::kHttp1 ? "Http1" : "Http2"; });

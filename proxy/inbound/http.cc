@@ -99,7 +99,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   if (s.peer.identity.empty()) request.headers.remove(HeaderId::kL5dClientId);
   else request.headers.set(HeaderId::kL5dClientId, s.peer.identity);
 
-  bool no_body = client.ended() && !is_connect && !is_upgrade;
+  bool no_body = client.head_only() && !is_connect && !is_upgrade;
   auto protocol = request.version == http::Version::kHttp2 ? httpio::Protocol::kHttp2 : httpio::Protocol::kHttp1;
   auto app = co_await s.inbound.app(s.peer.target.port, protocol).start(request, no_body);
   if (!app) {

@@ -237,7 +237,7 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   x.is_connect = request.method_kind == http::Method::kConnect;
   // With a body the upgrade is declined, as a server may: what follows the head could be either.
   x.is_upgrade = http::is_upgrade(request) && client->ended();
-  x.no_body = client->ended() && !x.is_connect && !x.is_upgrade;
+  x.no_body = client->head_only() && !x.is_connect && !x.is_upgrade;
   x.limits.set(request_timeouts(rule.timeouts, rule.allow_l5d_request_headers, request.headers));
   if (rule.allow_l5d_request_headers) strip_l5d_request_headers(request.headers);
   prepare_request(request, x.is_upgrade);
