@@ -40,6 +40,11 @@ bool is_connection_field(HeaderId id) {
   }
 }
 
+bool is_edge_blank(std::string_view value) {
+  auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  return !value.empty() && (is_blank(value.front()) || is_blank(value.back()));
+}
+
 // Several cookie fields are one list (RFC 9113 §8.2.3); HTTP/1 knows only one.
 void join_cookies(Headers& headers) {
   std::string all;
@@ -59,10 +64,7 @@ bool is_h2_name(std::string_view name) {
   return !name.empty() && name.size() <= UINT16_MAX;
 }
 
-bool is_h2_value(std::string_view value) {
-  auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
-  return is_field_value(value) && (value.empty() || (!is_blank(value.front()) && !is_blank(value.back())));
-}
+bool is_h2_value(std::string_view value) { return is_field_value(value) && !is_edge_blank(value); }
 
 void H2HeadReader::begin(Kind kind, uint32_t max_bytes, uint32_t max_fields) {
   kind_ = kind;
@@ -192,7 +194,7 @@ Result<> add_fields(const Headers& headers, bool trailers, H2Fields& out) {
       status = fail(Code::kInvalid, cat("header name ", quoted(h.name), " cannot be sent"));
     else if (!is_field_value(h.value))
       status = fail(Code::kInvalid, cat("header ", h.name, " has a control character"));
-    else out.push_back({h.id, 0, h.name, trim(h.value)});
+    else out.push_back({h.id, 0, h.name, is_edge_blank(h.value) ? trim(h.value) : h.value});
   });
   return status;
 }

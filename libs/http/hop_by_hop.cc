@@ -34,6 +34,7 @@ bool is_essential(HeaderId id) {
 
 bool has_token(const Headers& headers, HeaderId id, std::string_view token) {
   bool found = false;
+  if (!headers.maybe(id)) return found;
   headers.for_each([&](const Header& h) {
     if (h.id == id) for_each_token(h.value, [&](std::string_view item) { found |= iequals(item, token); });
   });
@@ -49,6 +50,11 @@ bool is_upgrade(const ResponseHead& response) {
 }
 
 void strip_hop_by_hop(Headers& headers, bool keep_upgrade) {
+  constexpr HeaderId kOwn[] = {HeaderId::kConnection,    HeaderId::kKeepAlive, HeaderId::kProxyConnection,
+                               HeaderId::kHttp2Settings, HeaderId::kTe,        HeaderId::kUpgrade};
+  bool none = !keep_upgrade;
+  for (HeaderId id : kOwn) none &= !headers.maybe(id);
+  if (none) return;
   // Lower-cased copies: what Connection names goes first, and its own text with it.
   absl::InlinedVector<std::string, 4> named;
   headers.for_each([&](const Header& h) {

@@ -84,6 +84,7 @@ inline void Headers::push(HeaderId id, std::string_view name, std::string_view v
   block_.append(name, value);
   entries_.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(at + name.size()),
                       static_cast<uint32_t>(value.size()), static_cast<uint16_t>(name.size()), id, false});
+  ids_ |= 1ull << static_cast<unsigned>(id);
   ++live_;
 }
 
@@ -102,7 +103,8 @@ void Headers::add(std::string_view name, std::string_view value) {
   push(HeaderId::kOther, name, value);
   char* text = block_.data() + at;
   for (size_t i = 0; i < name.size(); ++i) text[i] = lower(text[i]);
-  entries_.back().id = header_id({text, name.size()});
+  HeaderId id = entries_.back().id = header_id({text, name.size()});
+  ids_ |= 1ull << static_cast<unsigned>(id);
 }
 
 void Headers::add(HeaderId id, std::string_view value) {
@@ -112,19 +114,20 @@ void Headers::add(HeaderId id, std::string_view value) {
 
 void Headers::set_entry(HeaderId id, std::string_view lower_name, std::string_view value) {
   bool done = false;
-  for (Entry& e : entries_) {
-    if (e.removed || e.id != id || (id == HeaderId::kOther && view(e).name != lower_name)) continue;
-    if (done) {
-      e.removed = true;
-      --live_;
-      continue;
+  if (maybe(id))
+    for (Entry& e : entries_) {
+      if (e.removed || e.id != id || (id == HeaderId::kOther && view(e).name != lower_name)) continue;
+      if (done) {
+        e.removed = true;
+        --live_;
+        continue;
+      }
+      done = true;
+      size_t at = block_.size();
+      block_.append(value, {});
+      e.value_at = static_cast<uint32_t>(at);
+      e.value_size = static_cast<uint32_t>(value.size());
     }
-    done = true;
-    size_t at = block_.size();
-    block_.append(value, {});
-    e.value_at = static_cast<uint32_t>(at);
-    e.value_size = static_cast<uint32_t>(value.size());
-  }
   if (done) return;
   if (id == HeaderId::kOther) add(lower_name, value);
   else add(id, value);
@@ -141,6 +144,7 @@ void Headers::set(std::string_view name, std::string_view value) {
 }
 
 bool Headers::remove(HeaderId id) {
+  if (!maybe(id)) return false;
   size_t before = live_;
   remove_if([&](const Header& h) { return h.id == id && id != HeaderId::kOther; });
   return live_ != before;
@@ -157,11 +161,12 @@ bool Headers::remove(std::string_view lower_name) {
 void Headers::clear() {
   block_.clear();
   entries_.clear();
+  ids_ = 0;
   live_ = 0;
 }
 
 std::optional<std::string_view> Headers::get(HeaderId id) const {
-  if (id == HeaderId::kOther) return std::nullopt;
+  if (id == HeaderId::kOther || !maybe(id)) return std::nullopt;
   for (const Entry& e : entries_)
     if (e.id == id && !e.removed) return view(e).value;
   return std::nullopt;
@@ -177,6 +182,7 @@ std::optional<std::string_view> Headers::get(std::string_view lower_name) const 
 
 size_t Headers::count(HeaderId id) const {
   size_t n = 0;
+  if (!maybe(id)) return n;
   for (const Entry& e : entries_) n += e.id == id && !e.removed;
   return n;
 }

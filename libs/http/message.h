@@ -151,7 +151,9 @@ class Headers {
   // The first field of that name.
   std::optional<std::string_view> get(HeaderId id) const;
   std::optional<std::string_view> get(std::string_view lower_name) const;
-  bool has(HeaderId id) const { return get(id).has_value(); }
+  bool has(HeaderId id) const { return maybe(id) && get(id).has_value(); }
+  // False: there is no field of that name. Most questions are about names that are not there, and end here.
+  bool maybe(HeaderId id) const { return ids_ >> static_cast<unsigned>(id) & 1; }
   size_t count(HeaderId id) const;
   size_t size() const { return live_; }
   bool empty() const { return live_ == 0; }
@@ -193,8 +195,10 @@ class Headers {
 
   TextBlock block_;
   absl::InlinedVector<Entry, 12> entries_;
+  uint64_t ids_ = 0;  // of all that were ever added
   size_t live_ = 0;
 };
+static_assert(std::size(kHeaderNames) <= 64);
 
 enum class Version : uint8_t { kHttp10, kHttp11, kHttp2 };
 
