@@ -39,6 +39,7 @@ class Buffer {
   void commit(size_t n) { end_ += n; }
   // Drops the first n bytes; the memory goes when none is left. n ≤ size().
   void consume(size_t n);
+  void drop_back(size_t n) { end_ -= n; }  // n ≤ size()
   void clear() { release(); }
   void swap(Buffer& o) noexcept {
     std::swap(data_, o.data_);

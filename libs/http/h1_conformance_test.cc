@@ -121,7 +121,8 @@ class Replay {
   void feed(Bytes piece) {
     pending_.append(piece);
     Bytes in = pending_;
-    while (!over_ && step(in)) {}
+    while (!over_ && step(in)) {
+    }
     pending_.erase(0, pending_.size() - in.size());
   }
 

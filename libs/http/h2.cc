@@ -178,10 +178,11 @@ void H2Session::drain() {
 
 bool H2Session::draining() const { return impl_->draining; }
 
-void H2Session::terminate(H2Code code) {
+void H2Session::terminate(H2Code code, std::string_view why) {
   Impl& m = *impl_;
   if (m.failed) return;
-  m.fail_with(code, cat("ended by us with ", h2_code_name(code)), Code::kClosed);
+  m.fail_with(code, cat("ended by us with ", h2_code_name(code), why.empty() ? "" : ": ", why), Code::kClosed);
+  m.failed_why = why;
   if (!m.busy) m.after_failure();  // else feed() or produce() does it
 }
 
@@ -196,5 +197,14 @@ void H2Session::abandon(H2Code code) {
 }
 
 size_t H2Session::open_streams() const { return impl_->streams.size(); }
+
+TimePoint H2Session::head_begun() const { return impl_->head_begun; }
+
+size_t H2Session::queued() const { return impl_->control.size(); }
+
+std::string_view H2Session::failure() const {
+  if (!impl_->failed) return {};
+  return impl_->failed_why.empty() ? h2_code_name(impl_->failed_code) : impl_->failed_why;
+}
 
 }  // namespace tulle::http

@@ -48,10 +48,14 @@ struct H2Options {
   uint32_t header_table = 4096;              // HPACK table, both ways
   uint32_t initial_peer_streams = 100;       // client: streams assumed allowed before the peer's SETTINGS
   uint32_t max_requests = 1'000'000'000;     // client: then it drains, for stream ids end at 2^31; ≥ 1
-  uint32_t write_mark = 64 * 1024;           // on_writable when a stream's unsent bytes fall to this
+  // Server: heads of all open requests, sizes as above; above: REFUSED_STREAM, and a point of those below.
+  uint32_t max_open_heads = 4 * 1024 * 1024;
+  uint32_t max_interims = 16;       // client: 1xx heads before one response; above: the stream is reset
+  uint32_t write_mark = 64 * 1024;  // on_writable when a stream's unsent bytes fall to this
   // Frames that do no work (pings, settings, priorities, empty DATA, window updates, acknowledgements, frames of types
-  // that HTTP/2 has not, malformed messages, heads on streams that have ended or are over the limit) each cost a point;
-  // streams that end well and DATA frames sent earn some back. So many points may be spent at once, and so
+  // that HTTP/2 has not, malformed messages, heads on streams that have ended or are over the limit, settings after the
+  // 16th of a frame) each cost a point; streams that end well and DATA frames sent, but not those that a window cuts
+  // short, earn some back. So many points may be spent at once, and so
   // many a second after that; more is a flood, which ends the connection with ENHANCE_YOUR_CALM.
   uint32_t glitch_burst = 2000;
   uint32_t glitches_per_second = 100;
@@ -153,10 +157,19 @@ class H2Session {
   void drain();
   bool draining() const;
   // Ends at once: a GOAWAY with this code is queued, every open stream gets on_reset and on_closed, then finished().
-  void terminate(H2Code code);
+  // `why`: for failure(); outlives the session.
+  void terminate(H2Code code, std::string_view why = {});
   // The connection is gone (EOF, I/O error): every open stream gets on_reset (by_peer) and on_closed; finished().
   void abandon(H2Code code);
   size_t open_streams() const;  // of either side
+  // When the preface, or a frame or header block other than DATA, that has not come in full began to come; kNever: none
+  // has. Before the first feed(): TimePoint::min().
+  TimePoint head_begun() const;
+  // Bytes of heads and control frames that produce() has not given out.
+  size_t queued() const;
+  // Why the connection failed, in a few fixed words: "flood of …", the name of the code, or what terminate() was told;
+  // empty if it has not.
+  std::string_view failure() const;
 
  private:
   struct Impl;

@@ -69,6 +69,7 @@ void H2Session::Impl::on_stream_close(int32_t id, H2Code code) {
   }
   auto ended = take_stream(id);
   if (ended->queued) std::erase(blocked, id);
+  open_heads -= ended->head_bytes;
   if (ended->unconsumed) credit_connection(ended->unconsumed);
   if (ended->known) handler.on_closed(id, ended->context);
   if (spare.size() >= kSpareStreams) return;
@@ -90,19 +91,22 @@ void H2Session::Impl::after_failure() {
   blocked.clear();
   closings.clear();
   ready_at = 0;
+  constexpr size_t kWorthKeeping = 16 * 1024;
+  if (control.size() > kWorthKeeping) control.clear();  // nobody reads it
   put_goaway(last_peer_id, failed_code, std::string_view(failed->reason).substr(0, 128));
   end_streams(failed_code, false);
 }
 
 bool H2Session::Impl::flood(std::string_view what) {
-  fail_with(H2Code::kEnhanceYourCalm, cat("flood of ", what), Code::kExhausted);
+  fail_with(H2Code::kEnhanceYourCalm, what, Code::kExhausted);
+  if (failed_why.empty()) failed_why = what;
   return false;
 }
 
 bool H2Session::Impl::reject(Stream& s, H2Code code) {
   put_reset(s, code);
   tell_reset(s, code, false);
-  return glitch("malformed messages");
+  return glitch("flood of malformed messages");
 }
 
 void H2Session::Impl::tell_reset(Stream& s, H2Code code, bool by_peer) {
@@ -129,7 +133,7 @@ void H2Session::Impl::on_head_begin(int32_t id, bool opens) {
 bool H2Session::Impl::on_field(const HpackField& field) {
   head.add(field);
   // HPACK can blow up a small block: refuse to go on decoding long after the limit.
-  return head.bytes() <= 4ull * options.max_header_list + 65536 || flood("header fields in one message");
+  return head.bytes() <= 4ull * options.max_header_list + 65536 || flood("flood of header fields in one message");
 }
 
 bool H2Session::Impl::on_head(int32_t id, bool end) {
@@ -154,12 +158,14 @@ bool H2Session::Impl::on_request_head(Stream& s, bool end) {
   if (head.too_large()) {
     s.end_queued = s.answered = s.reset_at_end = true;
     put_response(s, {{HeaderId::kOther, 0, ":status", "431"}}, true);
-    return glitch("malformed messages");
+    return glitch("flood of malformed messages");
   }
   s.connect = head.request.method_kind == Method::kConnect;
   if (!s.connect) s.body_left = content_length(head.request.headers);
   if (end && s.body_left > 0) return reject(s, H2Code::kProtocolError);
   s.known = true;
+  s.head_bytes = static_cast<uint32_t>(head.bytes());
+  open_heads += s.head_bytes;
   handler.on_request(s.id, std::move(head.request), end);
   return true;
 }
@@ -169,6 +175,7 @@ bool H2Session::Impl::on_response_head(Stream& s, bool end) {
   int status = head.response.status;
   if (status < 200) {
     if (end) return reject(s, H2Code::kProtocolError);
+    if (++s.interims > options.max_interims) return reject(s, H2Code::kEnhanceYourCalm);
     handler.on_interim(s.id, std::move(head.response));
     return true;
   }

@@ -36,6 +36,16 @@ TEST(H2Violations, FloodsEndTheConnection) {
        }},
       {"empty DATA frames",
        [&](int i) { return i == 0 ? frame(kHeaders, kEndHeaders, 1, get) : frame(kData, 0, 1, ""); }},
+      {"empty DATA frames",  // but for padding
+       [&](int i) {
+         return i == 0 ? frame(kHeaders, kEndHeaders, 1, get) : frame(kData, 8, 1, std::string_view("\0", 1));
+       }},
+      {"control frames",  // one byte of window at a time
+       [&](int i) {
+         std::string open =
+             frame(kSettings, 0, 0, std::string_view("\0\4\0\0\0\0", 6)) + frame(kHeaders, kEnd | kEndHeaders, 1, get);
+         return cat(i == 0 ? open : "", frame(kWindow, 0, 1, std::string_view("\0\0\0\1", 4)));
+       }},
       {"malformed messages",
        [&](int i) { return frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, block(with(kGet, {{"host", "b"}}))); }},
       {"stream resets",
@@ -52,11 +62,16 @@ TEST(H2Violations, FloodsEndTheConnection) {
     o.resets_per_second = 10;
     if (what == "streams over the limit") o.max_concurrent_streams = 1;
     Server s(o);
+    s.h.request = [&](int32_t id, RequestHead&&, bool) {
+      ASSERT_TRUE(s.session.submit_response(id, ResponseHead(), false));
+      s.session.write_data(id, std::string(10'000, 'x'));
+    };
     int i = 0;
-    while (i < 1000 && s.feed(make(i))) ++i;
+    for (; i < 1000 && s.feed(make(i)); ++i) s.frames();
     EXPECT_LE(i, 250) << what;
     EXPECT_GE(i, what == "settings" ? 10 : 30) << what;
     EXPECT_THAT(s.error, HasSubstr(cat("flood of ", what)));
+    EXPECT_EQ(s.session.failure(), cat("flood of ", what));
     EXPECT_THAT(s.frames(), HasSubstr("7(11)")) << what << s.error;  // ENHANCE_YOUR_CALM
   }
 }
@@ -78,6 +93,70 @@ TEST(H2Violations, LateAnswersToWhatWeGaveUpAreNoFlood) {
   p.pump();
   EXPECT_EQ(p.client_error + p.server_error, "");
   EXPECT_EQ(p.client.open_streams() + p.server.open_streams(), 0u);
+}
+
+TEST(H2Violations, SettingsOfThousandsOfEntries) {
+  std::string entry("\0\4\0\0\x40\0", 6), many;
+  for (int i = 0; i < 16; ++i) many += entry;
+  Server honest;
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(honest.feed(frame(kSettings, 0, 0, many)));
+  while (many.size() < 16380) many += entry;
+  Server s;
+  EXPECT_FALSE(s.feed(frame(kSettings, 0, 0, many)));
+  EXPECT_EQ(s.session.failure(), "flood of settings");
+}
+
+TEST(H2Violations, HeadsOfOpenRequestsAreBounded) {
+  H2Options o;
+  o.max_open_heads = 100'000;
+  Server s(o);
+  std::string big = block(with(kGet, {{"x", std::string(15'000, 'y')}}));
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, big)));
+  EXPECT_EQ(s.session.open_streams(), 7u);
+  EXPECT_EQ(s.frames(), "3(7) ");  // REFUSED_STREAM
+  s.session.reset(1, H2Code::kCancel);
+  EXPECT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, 21, big)));
+  EXPECT_EQ(s.frames(), "3(8) ");  // that of our own
+  EXPECT_EQ(s.session.open_streams(), 7u);
+}
+
+TEST(H2Violations, InterimResponsesWithoutEnd) {
+  Client c("GET");
+  std::string more = frame(kHeaders, kEndHeaders, 1, block({{":status", "103"}}));
+  for (int i = 0; i < 17; ++i) c.feed(more);
+  EXPECT_THAT(c.h.text, HasSubstr("1:reset ENHANCE_YOUR_CALM;1:closed;"));
+}
+
+TEST(H2Violations, WhatHasBegunIsTimed) {
+  Server s;
+  s.now += 1s;
+  EXPECT_EQ(s.session.head_begun(), kNever);
+  std::string get = block(kGet);
+  std::string all = frame(kHeaders, kEnd, 1, get.substr(0, 5)) + frame(kContinuation, kEndHeaders, 1, get.substr(5));
+  TimePoint begun = s.now;
+  for (char c : all) {
+    EXPECT_TRUE(s.feed(std::string(1, c)));
+    s.now += 1s;
+    if (s.h.text.empty()) EXPECT_EQ(s.session.head_begun(), begun);
+  }
+  EXPECT_EQ(s.session.head_begun(), kNever);
+  EXPECT_TRUE(s.feed(frame(kHeaders, kEndHeaders, 3, get) + frame(kData, 0, 3, "0123456789").substr(0, 12)));
+  EXPECT_EQ(s.session.head_begun(), kNever) << "a body may take its time";
+  s.session.terminate(H2Code::kEnhanceYourCalm, "header timeout");
+  EXPECT_EQ(s.session.failure(), "header timeout");
+}
+
+// A head of more than a frame costs the same whatever waits before it.
+TEST(H2Flood, LargeHeadsInALongQueue) {
+  Recorder h;
+  H2Options o;
+  o.initial_peer_streams = 2000;
+  H2Session session(Role::kClient, o, h);
+  RequestHead r;
+  r.authority = "a";
+  r.headers.add("x", std::string(40'000, '\x7f' - 1));
+  for (int i = 0; i < 1500; ++i) ASSERT_TRUE(session.submit_request(r, true));
+  EXPECT_GT(session.queued(), 1500u * 30'000);
 }
 
 TEST(H2Violations, WhatIsSlowIsNoFlood) {

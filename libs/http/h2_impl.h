@@ -18,6 +18,30 @@
 
 namespace tulle::http {
 
+// RFC 9113 §6 and §6.5.2.
+enum FrameType : uint8_t {
+  kData,
+  kHeaders,
+  kPriority,
+  kRstStream,
+  kSettings,
+  kPushPromise,
+  kPing,
+  kGoaway,
+  kWindowUpdate,
+  kContinuation
+};
+enum FrameFlag : uint8_t { kEndStream = 1, kAck = 1, kEndHeaders = 4, kPadded = 8, kPriorityFields = 32 };
+enum Setting : uint16_t {
+  kHeaderTableSize = 1,
+  kEnablePush = 2,
+  kMaxConcurrentStreams = 3,
+  kInitialWindowSize = 4,
+  kMaxFrameSize = 5,
+  kMaxHeaderListSize = 6,
+  kNoRfc7540Priorities = 9
+};
+
 struct H2Session::Impl {
   struct Stream {
     int32_t id = 0;
@@ -34,6 +58,8 @@ struct H2Session::Impl {
     bool reset_sent = false;    // nothing more is sent on it
     bool queued = false;        // it is in `ready` or in `blocked`
     bool over_mark = false;     // pending went over write_mark
+    uint8_t interims = 0;       // client: 1xx heads that came
+    uint32_t head_bytes = 0;    // of the head that the handler was given
     void* context = nullptr;
     size_t unconsumed = 0;  // bytes of on_data without credit yet
     int64_t send_window = 0;
@@ -69,6 +95,10 @@ struct H2Session::Impl {
 
   // ---- What arrives (h2_events.cc). False: the connection has failed.
   bool flood(std::string_view what);
+  // The preface, or a frame or header block other than DATA, has begun and not ended.
+  bool unfinished() const {
+    return preface_due || !partial.empty() || block_stream || (in_frame && frame.type != kData);
+  }
   bool glitch(std::string_view what) { return glitches.spend(now) || flood(what); }
   // Resets a stream whose message is malformed (RFC 9113 §8.1.1).
   bool reject(Stream& s, H2Code code);
@@ -99,7 +129,8 @@ struct H2Session::Impl {
   bool on_priority_fields(Bytes fields);
   bool on_rst_stream(Bytes payload);
   bool on_settings(Bytes payload);
-  bool on_setting(uint16_t id, uint32_t value);
+  bool on_setting(uint16_t id, uint32_t value, uint32_t& window);
+  bool set_peer_window(uint32_t window);
   bool on_settings_ack();
   bool on_ping(Bytes payload);
   bool on_goaway(Bytes payload);
@@ -186,6 +217,8 @@ struct H2Session::Impl {
   int32_t goaway_sent = -1;  // the last id of ours
 
   TimePoint now{};
+  TimePoint head_begun = TimePoint::min();  // when what is unfinished() began; kNever: nothing is
+  size_t open_heads = 0;                    // head_bytes of all streams
   Budget glitches, resets;
   int32_t goaway_last = -1;  // of the peer's GOAWAY
   uint32_t requests = 0;     // client
@@ -197,31 +230,9 @@ struct H2Session::Impl {
   bool final_goaway = false;  // the last GOAWAY of a drain was queued
   std::unique_ptr<Error> failed;
   H2Code failed_code = H2Code::kNoError;
+  std::string_view failed_why;  // of a flood: which
 };
 
-// RFC 9113 §6 and §6.5.2.
-enum FrameType : uint8_t {
-  kData,
-  kHeaders,
-  kPriority,
-  kRstStream,
-  kSettings,
-  kPushPromise,
-  kPing,
-  kGoaway,
-  kWindowUpdate,
-  kContinuation
-};
-enum FrameFlag : uint8_t { kEndStream = 1, kAck = 1, kEndHeaders = 4, kPadded = 8, kPriorityFields = 32 };
-enum Setting : uint16_t {
-  kHeaderTableSize = 1,
-  kEnablePush = 2,
-  kMaxConcurrentStreams = 3,
-  kInitialWindowSize = 4,
-  kMaxFrameSize = 5,
-  kMaxHeaderListSize = 6,
-  kNoRfc7540Priorities = 9
-};
 inline constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 inline constexpr int64_t kMaxWindow = 0x7fffffff;
 

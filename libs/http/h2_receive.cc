@@ -45,7 +45,9 @@ void H2Session::Impl::receive(Bytes in) {
     }
     good = good && !failed;  // terminate() from inside a callback
     if (good && !closings.empty()) close_ended();
+    if (!unfinished()) head_begun = kNever;
   }
+  if (head_begun == kNever || head_begun == TimePoint::min()) head_begun = unfinished() ? now : kNever;
   busy = false;
 }
 
@@ -104,7 +106,7 @@ bool H2Session::Impl::begin_data() {
   if (padding_due && frame.length == 0) return broken(H2Code::kFrameSizeError, "padding without its length");
   if (receive_window < frame.length) return broken(H2Code::kFlowControlError, "more DATA than the connection's window");
   receive_window -= frame.length;
-  if (frame.length == 0 && !(frame.flags & kEndStream) && !glitch("empty DATA frames")) return false;
+  if (frame.length == 0 && !(frame.flags & kEndStream) && !glitch("flood of empty DATA frames")) return false;
 
   Stream* s = find(frame.id);
   data_ignored = !s || s->reset_sent || s->in_ended;
@@ -112,15 +114,15 @@ bool H2Session::Impl::begin_data() {
     data_ignored = true;
     put_reset(*s, H2Code::kFlowControlError);
     tell_reset(*s, H2Code::kFlowControlError, false);
-    if (!glitch("DATA above the stream's window")) return false;
+    if (!glitch("flood of DATA above the stream's window")) return false;
   } else if (s && s->in_ended && !s->reset_sent) {
     put_reset(*s, H2Code::kStreamClosed);
     tell_reset(*s, H2Code::kStreamClosed, false);
-    if (!glitch("DATA after the end")) return false;
+    if (!glitch("flood of DATA after the end")) return false;
   } else if (!s && frame.id > forgotten_reset &&
              std::find(resets_sent.begin(), resets_sent.end(), frame.id) == resets_sent.end()) {
     put_reset(frame.id, H2Code::kStreamClosed);
-    if (!glitch("DATA on closed streams")) return false;
+    if (!glitch("flood of DATA on closed streams")) return false;
   }
   if (data_ignored) credit_connection(frame.length);
   else s->receive_window -= frame.length;
@@ -134,6 +136,7 @@ bool H2Session::Impl::take_data(Bytes& in) {
     in.remove_prefix(1);
     if (padding_left >= data_left) return broken(H2Code::kProtocolError, "more padding than frame");
     data_left -= 1 + padding_left;
+    if (data_left == 0 && !(frame.flags & kEndStream) && !glitch("flood of empty DATA frames")) return false;
     if (!data_ignored) credit(frame.id, 1 + padding_left);
   }
   if (padding_due) return true;
@@ -164,19 +167,19 @@ bool H2Session::Impl::on_frame(Bytes payload) {
     case kHeaders: return on_headers(payload);
     case kContinuation:
       if (!block_stream) return broken(H2Code::kProtocolError, "CONTINUATION of nothing");
-      return glitch("CONTINUATION frames") && on_header_block(payload, frame.flags & kEndHeaders);
+      return glitch("flood of CONTINUATION frames") && on_header_block(payload, frame.flags & kEndHeaders);
     case kPriority:
       if (frame.id == 0) return broken(H2Code::kProtocolError, "PRIORITY on stream 0");
       if (payload.size() != 5) return broken(H2Code::kFrameSizeError, "PRIORITY that is not of 5 bytes");
       if (!on_priority_fields(payload)) return broken(H2Code::kProtocolError, "a stream that depends on itself");
-      return glitch("control frames");
+      return glitch("flood of control frames");
     case kRstStream: return on_rst_stream(payload);
     case kSettings: return on_settings(payload);
     case kPushPromise: return broken(H2Code::kProtocolError, "PUSH_PROMISE, which is switched off");
     case kPing: return on_ping(payload);
     case kGoaway: return on_goaway(payload);
     case kWindowUpdate: return on_window_update(payload);
-    default: return glitch("control frames");
+    default: return glitch("flood of control frames");
   }
 }
 
@@ -218,17 +221,17 @@ bool H2Session::Impl::on_headers(Bytes payload) {
       opens = true;
       if (goaway_sent >= 0 && frame.id > goaway_sent) {
         block_ignored = true;  // it was told that nobody looks at this one (RFC 9113 §6.8)
-      } else if (streams.size() >= options.max_concurrent_streams) {
+      } else if (streams.size() >= options.max_concurrent_streams || open_heads > options.max_open_heads) {
         block_ignored = true;
         put_reset(frame.id, H2Code::kRefusedStream);
-        if (!glitch("streams over the limit")) return false;
+        if (!glitch("flood of streams over the limit")) return false;
       }
     }
   } else if (s->in_ended && !s->reset_sent) {
     return broken(H2Code::kStreamClosed, "HEADERS after the end of a message");
   }
   // A server answers what we have just given up, and honestly; a client that goes on with what it lost is odd.
-  if (block_ignored && !opens && server() && !glitch("frames on streams that have ended")) return false;
+  if (block_ignored && !opens && server() && !glitch("flood of frames on streams that have ended")) return false;
   block_stream = frame.id;
   block_end = frame.flags & kEndStream;
   block.clear();
@@ -237,7 +240,8 @@ bool H2Session::Impl::on_headers(Bytes payload) {
 }
 
 bool H2Session::Impl::on_header_block(Bytes part, bool last_part) {
-  if (block.size() + part.size() > options.max_header_list + kBlockSlack) return flood("header fields in one message");
+  if (block.size() + part.size() > options.max_header_list + kBlockSlack)
+    return flood("flood of header fields in one message");
   if (last_part && block.empty()) return decode_block(part);
   block.append(part);
   if (!last_part) return true;
@@ -257,7 +261,7 @@ bool H2Session::Impl::decode_block(Bytes whole) {
       if (!on_field(field)) return false;
     } else if ((ignored += field.name.size() + field.value.size() + 32) >
                4ull * options.max_header_list + kBlockSlack) {
-      return flood("header fields in one message");
+      return flood("flood of header fields in one message");
     }
   }
   int32_t id = std::exchange(block_stream, 0);
@@ -272,7 +276,7 @@ bool H2Session::Impl::on_rst_stream(Bytes payload) {
   if (frame.id == 0) return broken(H2Code::kProtocolError, "RST_STREAM on stream 0");
   if (is_idle(static_cast<uint32_t>(frame.id)))
     return broken(H2Code::kProtocolError, "RST_STREAM on a stream that was not opened");
-  if (!resets.spend(now)) return flood("stream resets");
+  if (!resets.spend(now)) return flood("flood of stream resets");
   Stream* s = find(frame.id);
   if (!s || s->reset_sent) return true;
   auto code = static_cast<H2Code>(u32(payload));
@@ -284,37 +288,47 @@ bool H2Session::Impl::on_rst_stream(Bytes payload) {
 
 bool H2Session::Impl::on_settings(Bytes payload) {
   if (frame.id != 0) return broken(H2Code::kProtocolError, "SETTINGS on a stream");
-  if (!glitch("control frames")) return false;
+  if (!glitch("flood of control frames")) return false;
   if (frame.flags & kAck) {
     if (!payload.empty()) return broken(H2Code::kFrameSizeError, "SETTINGS that acknowledge and set");
     return on_settings_ack();
   }
   if (payload.size() % 6) return broken(H2Code::kFrameSizeError, "SETTINGS that are not of 6 bytes each");
-  constexpr size_t kFree = 16;  // honest peers set fewer; each may walk all streams
-  for (size_t n = 0; !payload.empty(); payload.remove_prefix(6), ++n)
-    if ((n >= kFree && !glitch("settings")) || !on_setting(u16(payload), u32(payload.substr(2)))) return false;
+  constexpr size_t kFree = 16;  // honest peers set fewer
+  uint32_t window = peer_window;
+  for (size_t n = 0; !payload.empty(); payload.remove_prefix(6), ++n) {
+    if (n >= kFree && !glitch("flood of settings")) return false;
+    if (!on_setting(u16(payload), u32(payload.substr(2)), window)) return false;
+  }
+  if (!set_peer_window(window)) return false;
   put_frame(0, kSettings, kAck, 0);
   handler.on_settings(peer_max_streams);
   return true;
 }
 
-bool H2Session::Impl::on_setting(uint16_t id, uint32_t value) {
+// For all streams at once, however often a frame says it.
+bool H2Session::Impl::set_peer_window(uint32_t window) {
+  if (window == peer_window) return true;
+  int64_t more = static_cast<int64_t>(window) - peer_window;
+  peer_window = window;
+  for (auto& [_, s] : streams) {
+    s->send_window += more;
+    if (s->send_window > kMaxWindow) return broken(H2Code::kFlowControlError, "a stream's window above 2^31-1");
+    resume(*s);
+  }
+  return true;
+}
+
+bool H2Session::Impl::on_setting(uint16_t id, uint32_t value, uint32_t& window) {
   switch (id) {
     case kHeaderTableSize: encoder.set_peer_table(value); return true;
     case kEnablePush:
       return value <= (server() ? 1u : 0u) || broken(H2Code::kProtocolError, "ENABLE_PUSH that may not be");
     case kMaxConcurrentStreams: peer_max_streams = value; return true;
-    case kInitialWindowSize: {
+    case kInitialWindowSize:
       if (value > kMaxWindow) return broken(H2Code::kFlowControlError, "INITIAL_WINDOW_SIZE above 2^31-1");
-      int64_t more = static_cast<int64_t>(value) - peer_window;
-      peer_window = value;
-      for (auto& [_, s] : streams) {
-        s->send_window += more;
-        if (s->send_window > kMaxWindow) return broken(H2Code::kFlowControlError, "a stream's window above 2^31-1");
-        resume(*s);
-      }
+      window = value;
       return true;
-    }
     case kMaxFrameSize:
       if (value < 16384 || value > 0xffffff)
         return broken(H2Code::kProtocolError, "MAX_FRAME_SIZE out of 2^14 … 2^24-1");
@@ -336,7 +350,7 @@ bool H2Session::Impl::on_settings_ack() {
 bool H2Session::Impl::on_ping(Bytes payload) {
   if (payload.size() != 8) return broken(H2Code::kFrameSizeError, "PING that is not of 8 bytes");
   if (frame.id != 0) return broken(H2Code::kProtocolError, "PING on a stream");
-  if (!glitch("control frames")) return false;
+  if (!glitch("flood of control frames")) return false;
   uint64_t opaque = static_cast<uint64_t>(u32(payload)) << 32 | u32(payload.substr(4));
   if (frame.flags & kAck) on_ping_ack(opaque);
   else put_ping(opaque, true);
@@ -346,7 +360,7 @@ bool H2Session::Impl::on_ping(Bytes payload) {
 bool H2Session::Impl::on_goaway(Bytes payload) {
   if (payload.size() < 8) return broken(H2Code::kFrameSizeError, "GOAWAY below 8 bytes");
   if (frame.id != 0) return broken(H2Code::kProtocolError, "GOAWAY on a stream");
-  if (!glitch("control frames")) return false;
+  if (!glitch("flood of control frames")) return false;
   auto last_id = static_cast<int32_t>(u31(payload));
   if (goaway_last >= 0 && last_id > goaway_last)
     return broken(H2Code::kProtocolError, "GOAWAY that takes back an earlier one");
@@ -364,7 +378,7 @@ bool H2Session::Impl::on_window_update(Bytes payload) {
   if (payload.size() != 4) return broken(H2Code::kFrameSizeError, "WINDOW_UPDATE that is not of 4 bytes");
   if (is_idle(static_cast<uint32_t>(frame.id)) && frame.id)
     return broken(H2Code::kProtocolError, "WINDOW_UPDATE on a stream that was not opened");
-  if (!glitch("control frames")) return false;
+  if (!glitch("flood of control frames")) return false;
   uint32_t more = u31(payload);
   if (frame.id == 0) {
     if (more == 0) return broken(H2Code::kProtocolError, "WINDOW_UPDATE of 0");

@@ -11,6 +11,7 @@ namespace {
 constexpr size_t kFrameHead = 9;
 constexpr size_t kDataPiece = 16384;        // DATA in one frame, at most: others shall have their turn
 constexpr size_t kMaxControl = 512 * 1024;  // answers that the peer does not read: its pings, settings and resets
+constexpr size_t kSmall = 1024;             // DATA below it that a window cut short is no work of the peer's
 constexpr size_t kRememberedResets = 128;
 
 void put32(char* into, uint32_t value) {
@@ -72,7 +73,7 @@ char* H2Session::Impl::put_frame(size_t length, uint8_t type, uint8_t flags, int
   write_head(at, length, type, flags, id);
   control.commit(kFrameHead + length);
   unread += kFrameHead + length;
-  if (unread > kMaxControl) flood("frames whose answers are not read");
+  if (unread > kMaxControl) flood("flood of frames whose answers are not read");
   return at + kFrameHead;
 }
 
@@ -88,17 +89,15 @@ void H2Session::Impl::put_headers(Buffer& out, int32_t id, const H2Fields& field
     return;
   }
   std::string block(out.view().substr(at + kFrameHead));
-  Buffer whole;
-  whole.append(out.view().substr(0, at));
+  out.drop_back(out.size() - at);  // a copy of the block only: what was there before may be large
   uint8_t type = kHeaders;
   for (Bytes rest = block; !rest.empty(); type = kContinuation, flags = 0) {
     Bytes part = rest.substr(0, peer_max_frame);
     rest.remove_prefix(part.size());
-    write_head(whole.prepare(kFrameHead), part.size(), type, rest.empty() ? flags | kEndHeaders : flags, id);
-    whole.commit(kFrameHead);
-    whole.append(part);
+    write_head(out.prepare(kFrameHead), part.size(), type, rest.empty() ? flags | kEndHeaders : flags, id);
+    out.commit(kFrameHead);
+    out.append(part);
   }
-  out.swap(whole);
 }
 
 Result<int32_t> H2Session::Impl::put_request(const H2Fields& fields, bool end) {
@@ -217,7 +216,8 @@ void H2Session::Impl::put_data(Stream& s, Buffer& out) {
   size_t n = std::min({s.out.size(), kDataPiece, static_cast<size_t>(peer_max_frame),
                        static_cast<size_t>(send_window > 0 ? send_window : 0),
                        static_cast<size_t>(s.send_window > 0 ? s.send_window : 0)});
-  bool all = n == s.out.size() && s.end_queued;
+  size_t kept = s.out.size();
+  bool all = n == kept && s.end_queued;
   bool end = all && !s.trailers;
   if (n || end) {
     char* at = out.prepare(kFrameHead + n);
@@ -227,7 +227,7 @@ void H2Session::Impl::put_data(Stream& s, Buffer& out) {
     s.out.consume(n);
     s.send_window -= static_cast<int64_t>(n);
     send_window -= static_cast<int64_t>(n);
-    glitches.earn(2);
+    if (n == kept || n >= kSmall || end) glitches.earn(2);
   }
   if (s.over_mark && s.out.size() <= options.write_mark) {
     s.over_mark = false;

@@ -320,6 +320,7 @@ void H1Server::release(bool reusable) {
 // An answer of the connection's own, for what never became an exchange, or got none.
 void H1Server::reject(int status, const std::string& reason) {
   closing_ = true;
+  if (options_.on_refused && status != 500) options_.on_refused(status == 408 ? "header timeout" : cat(status));
   http::ResponseHead head;
   head.status = status;
   head.headers.add(http::HeaderId::kConnection, "close");

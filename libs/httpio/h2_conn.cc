@@ -11,6 +11,10 @@ namespace tulle::httpio {
 using http::H2Code;
 using http::H2Session;
 
+namespace {
+constexpr size_t kQueueMark = 64 * 1024;  // heads and control frames that the socket has not taken
+}
+
 Error reset_error(H2Code code, bool by_peer, Side side) {
   Retry retry = code == H2Code::kRefusedStream ? Retry::kSafe : Retry::kIdempotentOnly;
   return Error(Code::kReset, cat("stream reset", by_peer ? " by the peer: " : ": ", http::h2_code_name(code)), side,
@@ -52,7 +56,10 @@ void H2Conn::check_alive() {
       session_.ping(kOpaque);
       flush_later();
       break;
-    case KeepAlive::Do::kGiveUp: given_up_ = true; return stream_->interrupt_read();
+    case KeepAlive::Do::kGiveUp:
+      given_up_ = true;
+      stream_->changed().notify();
+      return stream_->interrupt_read();
   }
   alarm_.arm(keep_alive_.next());
 }
@@ -61,8 +68,10 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
   Result<> fed;
   if (!initial.empty()) fed = session_.feed(initial.view(), stream_->reactor().now());
   initial.clear();
+  on_fed();
   while (fed && !session_.finished()) {
     stream_->flush_later();
+    if (session_.queued() > kQueueMark) co_await wait_queue();
     auto bytes = co_await stream_->read();
     if (given_up_) {
       Error e(Code::kReset,
@@ -80,6 +89,7 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
     if (bytes->empty())
       co_return Error(Code::kClosed, "the peer closed the connection", Side::kPeer, Retry::kIdempotentOnly);
     fed = session_.feed(*bytes, stream_->reactor().now());
+    on_fed();
   }
   stream_->flush_later();
   co_await send_rest();
@@ -87,10 +97,18 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
                 : std::move(fed).error();
 }
 
+// A peer that asks and does not read its answers is not read from.
+rt::Task<void> H2Conn::wait_queue() {
+  while (session_.queued() > kQueueMark && !given_up_ && !session_.finished() && !stream_->write_error() &&
+         !stream_->hung_up())
+    co_await stream_->changed().wait();
+}
+
 rt::Task<void> H2Conn::send_rest() {
   stream_->shutdown_write();
-  constexpr Duration kSlowest = 30s;
-  auto sent = co_await rt::until(stream_->reactor(), stream_->reactor().now() + kSlowest, stream_->drained(0));
+  // Who was sent away is not waited for as long as who may be reading the last answer.
+  Duration slowest = session_.failure().empty() ? 30s : 2s;
+  auto sent = co_await rt::until(stream_->reactor(), stream_->reactor().now() + slowest, stream_->drained(0));
   if (!sent || !*sent) co_return stream_->abort();
   (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, wait_sent());
 }

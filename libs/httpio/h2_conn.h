@@ -27,8 +27,13 @@ class H2Conn : public http::H2Handler {
   ~H2Conn();
   // Reads until the connection ends, feeding `initial` first. Gives why it ended.
   rt::Task<Error> read_loop(Buffer initial);
+  // Waits until the peer takes what is queued for it, when that is more than anybody would wait with.
+  rt::Task<void> wait_queue();
   // Waits until what is queued has been sent, for a moment.
   rt::Task<void> send_rest();
+
+  // Something was fed to the session.
+  virtual void on_fed() {}
 
   std::unique_ptr<net::Stream> stream_;
   http::H2Session session_;
@@ -63,6 +68,14 @@ class H2Server final : public H2Conn, private Drain::Member {
   rt::Task<void> run(Buffer initial);
 
  private:
+  // A head that does not come to its end. Armed while one has begun, at most once in header_timeout.
+  struct HeadAlarm final : rt::Timer {
+    H2Server& server;
+    explicit HeadAlarm(H2Server& s) : rt::Timer(s.stream_->reactor()), server(s) {}
+    void on_timer() override { server.check_head(); }
+  };
+  void check_head();
+  void on_fed() override;
   friend class H2ServerExchange;
   struct Stream;
   void on_request(int32_t id, http::RequestHead&& head, bool end) override;
@@ -75,7 +88,10 @@ class H2Server final : public H2Conn, private Drain::Member {
   Stream* find(int32_t id) { return static_cast<Stream*>(session_.context(id)); }
   void retire(Stream* s);
 
+  const ServeOptions& options_;
   const Handler& handler_;
+  TimePoint created_;
+  HeadAlarm head_alarm_;
   List<Stream> streams_;
 };
 

@@ -63,7 +63,11 @@ H2ServerExchange::~H2ServerExchange() {
 }
 
 H2Server::H2Server(std::unique_ptr<net::Stream> stream, const ServeOptions& options, const Handler& handler)
-    : H2Conn(H2Session::Role::kServer, std::move(stream), options.h2, options.keep_alive), handler_(handler) {
+    : H2Conn(H2Session::Role::kServer, std::move(stream), options.h2, options.keep_alive),
+      options_(options),
+      handler_(handler),
+      created_(stream_->reactor().now()),
+      head_alarm_(*this) {
   if (!options.drain) return;
   options.drain->add(*this);
   if (options.drain->started()) session_.drain();
@@ -80,6 +84,24 @@ H2Server::~H2Server() {
 }
 
 rt::Task<void> H2Server::run(Buffer initial) { (void)co_await read_loop(std::move(initial)); }
+
+void H2Server::on_fed() {
+  if (auto why = session_.failure(); why.empty()) {
+    if (session_.head_begun() != kNever && !head_alarm_.armed()) check_head();
+  } else if (options_.on_refused) {
+    options_.on_refused(why);
+  }
+}
+
+void H2Server::check_head() {
+  if (session_.head_begun() == kNever || !session_.failure().empty()) return;
+  TimePoint until = std::max(session_.head_begun(), created_) + options_.header_timeout;
+  if (until > stream_->reactor().now()) return head_alarm_.arm(until);
+  session_.terminate(H2Code::kEnhanceYourCalm, "header timeout");
+  stream_->changed().notify();
+  flush_later();
+  on_fed();
+}
 
 void H2Server::on_request(int32_t id, http::RequestHead&& head, bool end) {
   auto exchange = std::make_unique<H2ServerExchange>(*this, id);

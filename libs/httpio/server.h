@@ -1,7 +1,9 @@
 // Serving HTTP on a connection.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string_view>
 
 #include "libs/http/h2.h"
 #include "libs/http/limits.h"
@@ -39,10 +41,15 @@ class Drain {
 struct ServeOptions {
   http::Limits limits;
   http::H2Options h2;
-  KeepAliveOptions keep_alive;    // HTTP/2
-  Duration header_timeout = 30s;  // from the first byte of a request to the end of its head; then 408 and close
-  Duration idle_timeout = 0s;     // HTTP/1: between requests; zero: none
-  Drain* drain = nullptr;         // outlives the connection
+  KeepAliveOptions keep_alive;  // HTTP/2
+  // From the first byte of a request to the end of its head; then 408 and close. HTTP/2: for the preface, and for each
+  // frame but DATA and each header block; then GOAWAY.
+  Duration header_timeout = 30s;
+  Duration idle_timeout = 0s;  // HTTP/1: between requests; zero: none
+  Drain* drain = nullptr;      // outlives the connection
+  // Told why, when a connection is ended because of what came on it: "header timeout", a status ("431"), the name of an
+  // HTTP/2 code ("PROTOCOL_ERROR") or "flood of …"; one of a few dozen fixed texts.
+  std::function<void(std::string_view why)> on_refused;
 };
 
 enum class Protocol : uint8_t { kHttp1, kHttp2 };

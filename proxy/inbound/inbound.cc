@@ -14,7 +14,7 @@ constexpr observe::Family kNoPolicy =
 
 Inbound::Inbound(Worker& w)
     : worker(w),
-      serve_options(proxy::serve_options(w.config, w.config.inbound, w.inbound_drain)),
+      serve_options(proxy::serve_options(w, "inbound", w.config.inbound, w.inbound_drain)),
       unanswered_(unanswered_server()),
       no_policy_defaulted_(w.metrics.counter(kNoPolicy, observe::Labels().add("action", "default"))),
       no_policy_refused_(w.metrics.counter(kNoPolicy, observe::Labels().add("action", "refused"))) {

@@ -13,7 +13,7 @@ constexpr observe::Family kSpeculative = observe::om_counter(
 
 Outbound::Outbound(Worker& w)
     : worker(w),
-      serve_options(proxy::serve_options(w.config, w.config.outbound, w.drain)),
+      serve_options(proxy::serve_options(w, "outbound", w.config.outbound, w.drain)),
       no_discovery_forwarded(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "forwarded"))),
       no_discovery_refused(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "refused"))),
       speculative_dials(w.metrics.counter(kSpeculative, observe::Labels().add("result", "dialled"))),

@@ -11,6 +11,10 @@ constexpr observe::Family kOpen =
 constexpr observe::Family kRefused =
     observe::om_counter("tulle_limit_refused_total", "What was refused because a limit was reached");
 
+constexpr observe::Family kConnectionsRefused =
+    observe::om_counter("tulle_http_connections_refused_total",
+                        "HTTP connections that were ended because of what the client sent, by reason");
+
 constexpr observe::Family kEvicted =
     observe::om_counter("tulle_cache_evictions_total", "What was forgotten because a cache was full");
 
@@ -65,13 +69,18 @@ net::ConnectOptions Worker::inbound_connect() const {
   return o;
 }
 
-httpio::ServeOptions serve_options(const Config& config, const DirectionConfig& direction, httpio::Drain& drain) {
+httpio::ServeOptions serve_options(Worker& worker, std::string_view name, const DirectionConfig& direction,
+                                   httpio::Drain& drain) {
+  const Config& config = worker.config;
   httpio::ServeOptions o;
   o.h2 = h2_options(direction.http2);
   if (auto& k = direction.http2.keep_alive) o.keep_alive = httpio::KeepAliveOptions{k->interval, k->timeout};
   o.header_timeout = config.http_header_timeout;
   o.idle_timeout = config.http_idle_timeout;
   o.drain = &drain;
+  o.on_refused = [&worker, name](std::string_view why) {
+    worker.metrics.counter(kConnectionsRefused, observe::Labels().add("direction", name).add("reason", why))->add();
+  };
   return o;
 }
 

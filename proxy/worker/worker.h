@@ -87,8 +87,9 @@ struct Worker {
   net::ConnectOptions inbound_connect() const;
 };
 
-// Settings of HTTP connections that a proxy accepts, and makes.
-httpio::ServeOptions serve_options(const Config& config, const DirectionConfig& direction, httpio::Drain& drain);
+// Settings of HTTP connections that a proxy accepts, and makes. `name`: "inbound" or "outbound", for metrics.
+httpio::ServeOptions serve_options(Worker& worker, std::string_view name, const DirectionConfig& direction,
+                                   httpio::Drain& drain);
 httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction);
 
 }  // namespace tulle::proxy

@@ -96,3 +96,19 @@ def test_settings_exist(page):
                    for p in (ROOT / d).rglob("*") if p.suffix in (".cc", ".h", ".py", ".cmake", ".sh")) + (ROOT / "dev").read_text()
     wrong = [n for n in names if n not in code and n.removeprefix("LINKERD2_PROXY_").removeprefix("TULLE_PROXY_") not in code]
     assert not wrong, f"named but read nowhere: {wrong}"
+
+
+def defaults(header, struct):
+    """Field → default, as numbers, of a struct of options."""
+    text = re.search(rf"^struct {struct} \{{\n(.*?)^\}};", (ROOT / header).read_text(), re.M | re.S)[1]
+    found = re.findall(r"^  (?:uint32_t|Duration) (\w+) = ([\d' *s]+);", text, re.M)
+    return {name: eval(value.replace("'", "").replace("s", "")) for name, value in found}  # only digits, * and blanks
+
+
+def test_limits_are_those_of_the_code():
+    text = (ROOT / "docs/limits.md").read_text()
+    said = {m[1]: int(m[2]) for m in re.finditer(r"^\| `(\w+::\w+)` \| (\d+)s? \|", text, re.M)}
+    code = {}
+    for header, struct in (("libs/http/limits.h", "Limits"), ("libs/http/h2.h", "H2Options"), ("libs/httpio/server.h", "ServeOptions")):
+        code |= {f"{struct}::{name}": value for name, value in defaults(header, struct).items()}
+    assert len(code) > 20 and said == code

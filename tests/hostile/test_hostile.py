@@ -1,0 +1,243 @@
+"""Clients and origins that mean harm, against the real proxies, with an honest client beside them.
+
+For each row: the attacked proxy's memory grows by less than 50 MB and comes back; the honest client keeps its rate and
+its p99; whoever breaks the rules is sent away in time; the origin sees a bounded number of requests; a metric names it.
+TULLE_HOSTILE_SECONDS is how long an attack lasts (default 0.8)."""
+import json
+import os
+import pathlib
+import re
+import secrets
+import subprocess
+import time
+import urllib.request
+
+import pytest
+from support.mesh import PYTHON, Mesh, wait_until
+
+HERE = pathlib.Path(__file__).resolve().parent
+SECONDS = float(os.environ.get("TULLE_HOSTILE_SECONDS", "0.8"))
+RATE = 100
+MOST_GROWTH = 50 << 20  # bytes, while it lasts
+MOST_LEFT = 16 << 20    # bytes, soon after
+PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084}
+ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
+
+
+class Lab:
+    """Two pods: `victim` with the origins, whose inbound proxy is attacked from outside, and `lab`, whose outbound proxy
+    is attacked from inside."""
+
+    def __init__(self, mesh):
+        self.mesh = mesh
+        self.folder = mesh.folder / "asked"
+        self.folder.mkdir()
+        self.prefix = mesh.folder / "served"
+        mesh.up()
+        flags = [w for name, port in PORTS.items() for w in ("--port", f"{name}={port}")]
+        mesh.start_pod("victim", "victim", [PYTHON, "-B", HERE / "lab.py", "serve", self.prefix], *flags, env=ENV)
+        mesh.start_pod("lab", "lab", [PYTHON, "-B", HERE / "lab.py", "agent", self.folder], env=ENV)
+        for name in ("victim", "lab"):
+            mesh.ready(name)
+        self.address = {name: mesh.address(name) for name in ("victim", "lab")}
+        self.pid = {name: self.proxy_of(mesh.process(name).pid) for name in ("victim", "lab")}
+        self.baselines = {}
+
+    @staticmethod
+    def proxy_of(parent):
+        """The tulle-proxy below a `tulle run`."""
+        parents = {}
+        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+            except OSError:
+                continue
+            parents[int(path.parent.name)] = (int(rest.split()[1]), name)
+        for pid, (above, name) in parents.items():
+            while name == "tulle-proxy" and above > 1:
+                if above == parent:
+                    return pid
+                above = parents.get(above, (0, ""))[0]
+        raise AssertionError(f"no tulle-proxy below {parent}")
+
+    def memory(self, who):
+        text = pathlib.Path(f"/proc/{self.pid[who]}/statm").read_text()
+        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def metrics(self, who):
+        """Series by their text."""
+        with urllib.request.urlopen(f"http://{self.address[who]}:4191/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return {k: float(v) for k, _, v in (x.rpartition(" ") for x in lines if x and not x.startswith("#"))}
+
+    def ended(self, who):
+        """Connections that the proxy has ended because of what came on them, by reason."""
+        found = {}
+        for text, value in self.metrics(who).items():
+            if m := re.match(r'tulle_http_connections_refused_total\{.*reason="([^"]*)"', text):
+                found[m[1]] = found.get(m[1], 0) + value
+        return found
+
+    def served(self):
+        path = pathlib.Path(f"{self.prefix}.attacked")
+        return int(path.read_text()) if path.exists() else 0
+
+    def start(self, where, *words):
+        """Starts a command line of lab.py; returns what waits for its result."""
+        words = [str(w) for w in words]
+        if where == "outside":
+            child = subprocess.Popen([PYTHON, "-B", HERE / "lab.py", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            return lambda: self.result(words, child.communicate(timeout=60)[0])
+        path = self.folder / secrets.token_hex(8)
+        path.with_suffix(".new").write_text(json.dumps(words))
+        path.with_suffix(".new").rename(path.with_suffix(".ask"))
+        done = path.with_suffix(".done")
+        return lambda: self.result(words, wait_until(f"lab.py {words} ends", done.exists, 60) and done.read_text())
+
+    @staticmethod
+    def result(words, text):
+        try:
+            return json.loads(text.splitlines()[-1])
+        except (IndexError, ValueError):
+            raise AssertionError(f"lab.py {words}: {text}") from None
+
+    def honest(self, where, seconds):
+        return self.start(where, "honest", self.host(where), PORTS["honest"], seconds, RATE)
+
+    def host(self, where):
+        return self.address["victim"] if where == "outside" else "victim"
+
+    def baseline(self, where, again=False):
+        if again or where not in self.baselines:
+            self.baselines[where] = self.honest(where, 1.5)()
+        return self.baselines[where]
+
+
+@pytest.fixture(scope="session")
+def lab(binaries, tmp_path_factory):
+    with Mesh(tmp_path_factory.mktemp("hostile")) as mesh:
+        yield Lab(mesh)
+        mesh.show_logs(15)
+
+
+def suffers(before, during):
+    """What the honest client can complain about; a p99 within 40 ms is nobody's complaint on two shared cores."""
+    complaints = []
+    if during["answered"] < 0.9 * during["asked"]:
+        complaints.append(f"answered {during['answered']} of {during['asked']}")
+    if during["p99"] is None or during["p99"] > max(2 * (before["p99"] or 0), 40):
+        complaints.append(f"p99 {during['p99']} ms, before {before['p99']} ms")
+    return complaints
+
+
+def run_row(lab, where, row, port, authority=None):
+    """One attack with the honest client beside it; tells what was seen."""
+    who = "victim" if where == "outside" else "lab"
+    lab.baseline(where)
+    seen = {"memory before": lab.memory(who)}
+    ended, served = lab.ended(who), lab.served()
+    attack = lab.start(where, "attack", row, lab.host(where), port, authority or lab.host(where), SECONDS)
+    honest = lab.honest(where, SECONDS)
+    peak, until = 0, time.monotonic() + SECONDS + 0.2
+    while time.monotonic() < until:
+        peak = max(peak, lab.memory(who))
+        time.sleep(0.02)
+    seen["honest"], seen["attack"] = honest(), attack()
+    seen["growth"] = max(0, peak - seen["memory before"])
+
+    def is_back():
+        seen["left"] = lab.memory(who) - seen["memory before"]
+        return seen["left"] < MOST_LEFT
+    try:
+        wait_until("memory comes back", is_back, 4, every=0.1)
+    except TimeoutError:
+        pass
+    seen["requests"] = lab.served() - served
+    seen["reasons"] = {k: v - ended.get(k, 0) for k, v in lab.ended(who).items() if v > ended.get(k, 0)}
+    return seen
+
+
+def check(lab, where, row, port, reason=None, within=3.0, requests=None, authority=None):
+    wrong = []
+    for attempt in range(3):
+        seen = run_row(lab, where, row, port, authority)
+        print(where, row, {k: f"{v >> 20} MB" if k in ("growth", "left", "memory before") else v for k, v in seen.items()})
+        wrong = suffers(lab.baselines[where], seen["honest"])
+        if not wrong:
+            break
+        lab.baseline(where, again=True)  # the machine may have become slower meanwhile
+    attack = seen["attack"]
+    if seen["growth"] >= MOST_GROWTH:
+        wrong.append(f"memory grew by {seen['growth'] >> 20} MB")
+    if seen["left"] >= MOST_LEFT:
+        wrong.append(f"memory did not come back: {seen['left'] >> 20} MB more")
+    if reason is not None:
+        if attack["ended"] < attack["connections"]:
+            wrong.append(f"only {attack['ended']} of {attack['connections']} connections were ended")
+        if attack["slowest"] > within:
+            wrong.append(f"a connection was ended after {attack['slowest']} s only")
+        if reason and not any(re.fullmatch(reason, r) for r in seen["reasons"]):
+            wrong.append(f"no metric says {reason}: {seen['reasons']}")
+    if requests is not None and seen["requests"] > requests * max(1, attack["connections"]):
+        wrong.append(f"the origin saw {seen['requests']} requests of {attack['connections']} connections")
+    assert not wrong, f"{where} {row}: {wrong}; {seen}"
+
+
+FLOOD = "flood of .*"
+RULE = "PROTOCOL_ERROR|STREAM_CLOSED|FRAME_SIZE_ERROR|COMPRESSION_ERROR|FLOW_CONTROL_ERROR"
+# Row → (port, why the connections end, how many requests of each the origin may see).
+ENDED = {
+    "rapid_reset": ("h2", FLOOD, 12_000),
+    "made_reset_window_of_zero": ("h2", FLOOD, 3000),
+    "made_reset_window_too_large": ("h2", FLOOD, 3000),
+    "made_reset_window_too_large_at_end": ("h2", FLOOD, 3000),
+    "made_reset_body_too_long": ("h2", FLOOD, 3000),
+    "made_reset_data_after_end": ("h2", FLOOD, 3000),
+    "made_reset_headers_after_end": ("h2", RULE, 100),
+    "made_reset_own_dependency": ("h2", RULE, 100),
+    "made_reset_short_priority": ("h2", RULE, 100),
+    "continuation": ("h2", FLOOD, 0),
+    "empty_continuation": ("h2", FLOOD, 0),
+    "slow_continuation": ("h2", "header timeout", 0),
+    "slow_frame": ("h2", "header timeout", 0),
+    "hpack_bomb": ("h2", FLOOD, 100),
+    "empty_headers": ("h2", FLOOD, 0),
+    "trailers_without_end": ("h2", FLOOD, 3000),
+    "ping": ("h2", FLOOD, 0),
+    "deaf_ping": ("h2", FLOOD, 0),
+    "empty_settings": ("h2", FLOOD, 0),
+    "long_settings": ("h2", FLOOD, 1000),
+    "priority": ("h2", FLOOD, 0),
+    "window_update": ("h2", FLOOD, 0),
+    "empty_data": ("h2", FLOOD, 1),
+    "padded_data": ("h2", FLOOD, 1),
+    "unknown_frames": ("h2", FLOOD, 0),
+    "settings_ack": ("h2", FLOOD, 0),
+    "one_byte_window": ("large-h2", FLOOD, 60),
+    "after_goaway": ("h2", "", 300),
+    "data_with_reset": ("h2", FLOOD, 12_000),
+    "slowloris_headers": ("h1", "header timeout", 0),
+    "oversize_head": ("h1", "431", 0),
+}
+# Those that stay within the rules, and cost no more than what they hold.
+BORNE = {"slowloris_line": "h1", "slowloris_body": "h1", "slow_read": "large-h1",
+         "half_open": "h1", "connection_flood": "h1"}
+
+
+@pytest.mark.parametrize("where", ["outside", "lab"])
+@pytest.mark.parametrize("row", ENDED)
+def test_who_breaks_the_rules_is_sent_away(lab, row, where):
+    port, reason, requests = ENDED[row]
+    check(lab, where, row, PORTS[port], reason, requests=requests)
+
+
+@pytest.mark.parametrize("where", ["outside", "lab"])
+@pytest.mark.parametrize("row", BORNE)
+def test_who_only_costs_memory_gets_little(lab, row, where):
+    check(lab, where, row, PORTS[BORNE[row]])
+
+
+@pytest.mark.parametrize("row", ["handshake_flood", "half_handshakes", "slow_hello"])
+def test_handshakes(lab, row):
+    identity = "default.default.serviceaccount.identity.linkerd.cluster.local"
+    check(lab, "outside", row, PORTS["h1"], authority=identity)
