@@ -15,6 +15,7 @@ H2Session::~H2Session() = default;
 Result<> H2Session::feed(Bytes in, TimePoint now) {
   Impl& m = *impl_;
   TULLE_CHECK(!m.busy);
+  m.after_failure();
   if (m.failed) return fail(*m.failed);
   m.now = now;
   if (!m.clock_started) {
@@ -32,9 +33,9 @@ void H2Session::produce(Buffer& out, size_t max) {
   Impl& m = *impl_;
   TULLE_CHECK(!m.busy);
   if (m.gone) return;
-  bool was_well = !m.failed;
+  m.after_failure();
   m.send(out, max);
-  if (m.failed && was_well) m.after_failure();
+  m.after_failure();
 }
 
 bool H2Session::want_write() const { return !impl_->gone && impl_->wants_write(); }
@@ -139,8 +140,10 @@ void H2Session::consume(int32_t id, size_t n) {
   Impl::Stream* s = impl_->find(id);
   if (!s) return;
   n = std::min(n, s->unconsumed);
+  if (n == 0) return;
   s->unconsumed -= n;
-  if (n) impl_->credit(id, n);
+  impl_->unhold(n);
+  impl_->credit_stream(*s, n);
 }
 
 void H2Session::reset(int32_t id, H2Code code) {
@@ -190,7 +193,7 @@ void H2Session::abandon(H2Code code) {
   Impl& m = *impl_;
   TULLE_CHECK(!m.busy);
   m.fail_with(code, "the connection is gone", Code::kClosed);
-  m.gone = true;
+  m.gone = m.failure_told = true;
   m.control.clear();
   m.closings.clear();
   m.end_streams(code, true);

@@ -39,15 +39,16 @@ std::string_view h2_code_name(H2Code code);  // "PROTOCOL_ERROR"; "UNKNOWN" for 
 struct H2Options {
   uint32_t stream_window = 65535;            // what a peer may send on one stream before it is consumed; < 2^31
   uint32_t connection_window = 1024 * 1024;  // the same for all streams together; ≥ 65535
-  uint32_t max_concurrent_streams = 1024;    // server: streams that the client may have open; above: REFUSED_STREAM,
-                                             // and a point of those below
-  uint32_t max_frame_size = 16384;           // that the peer may send; 16384 … 2^24-1
-  uint32_t max_header_list = 72 * 1024;      // all that HTTP/1 takes (limits.h), with room for what proxies add:
-                                             // names, values and 32 a field; above: 431, or the stream is reset
-  uint32_t max_header_fields = 256;          // of one message; above: as above
-  uint32_t header_table = 4096;              // HPACK table, both ways
-  uint32_t initial_peer_streams = 100;       // client: streams assumed allowed before the peer's SETTINGS
-  uint32_t max_requests = 1'000'000'000;     // client: then it drains, for stream ids end at 2^31; ≥ 1
+  uint32_t held_mark = 8 * 1024 * 1024;    // unconsumed data of all streams from which on the connection's credit waits
+  uint32_t max_concurrent_streams = 1024;  // server: streams that the client may have open; above: REFUSED_STREAM,
+                                           // and a point of those below
+  uint32_t max_frame_size = 16384;         // that the peer may send; 16384 … 2^24-1
+  uint32_t max_header_list = 72 * 1024;    // all that HTTP/1 takes (limits.h), with room for what proxies add:
+                                           // names, values and 32 a field; above: 431, or the stream is reset
+  uint32_t max_header_fields = 256;        // of one message; above: as above
+  uint32_t header_table = 4096;            // HPACK table, both ways
+  uint32_t initial_peer_streams = 100;     // client: streams assumed allowed before the peer's SETTINGS
+  uint32_t max_requests = 1'000'000'000;   // client: then it drains, for stream ids end at 2^31; ≥ 1
   // Server: heads of all open requests, sizes as above; above: REFUSED_STREAM, and a point of those below.
   uint32_t max_open_heads = 4 * 1024 * 1024;
   uint32_t max_interims = 16;       // client: 1xx heads before one response; above: the stream is reset

@@ -70,7 +70,7 @@ void H2Session::Impl::on_stream_close(int32_t id, H2Code code) {
   auto ended = take_stream(id);
   if (ended->queued) std::erase(blocked, id);
   open_heads -= ended->head_bytes;
-  if (ended->unconsumed) credit_connection(ended->unconsumed);
+  if (ended->unconsumed) unhold(ended->unconsumed);
   if (ended->known) handler.on_closed(id, ended->context);
   if (spare.size() >= kSpareStreams) return;
   *ended = Stream();
@@ -87,6 +87,7 @@ void H2Session::Impl::fail_with(H2Code code, std::string_view reason, Code error
 }
 
 void H2Session::Impl::after_failure() {
+  if (!failed || std::exchange(failure_told, true)) return;
   ready.clear();
   blocked.clear();
   closings.clear();
@@ -199,10 +200,10 @@ bool H2Session::Impl::on_trailers(Stream& s, bool end) {
 bool H2Session::Impl::on_data(int32_t id, Bytes data) {
   Stream* s = find(id);
   if (!s || !s->known || s->reset_told) {
-    credit(id, data.size());
+    credit_connection(data.size());
     return true;
   }
-  s->unconsumed += data.size();
+  hold(*s, data.size());
   bool too_long = s->body_left >= 0 && static_cast<uint64_t>(s->body_left) < data.size();
   if (!s->final_head || too_long) return reject(*s, H2Code::kProtocolError);
   if (s->body_left > 0) s->body_left -= static_cast<int64_t>(data.size());

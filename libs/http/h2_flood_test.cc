@@ -159,6 +159,19 @@ TEST(H2Flood, LargeHeadsInALongQueue) {
   EXPECT_GT(session.queued(), 1500u * 30'000);
 }
 
+// What nobody takes away is a flood too, and is told when next there is an occasion.
+TEST(H2Violations, FramesThatNobodyTakesEndTheConnection) {
+  Pair p;
+  p.ask();
+  p.pump();
+  for (int i = 0; i < 50'000; ++i) p.client.ping(1);
+  Buffer out;
+  p.client.produce(out);
+  EXPECT_THAT(p.c.text, HasSubstr("1:reset ENHANCE_YOUR_CALM;1:closed;"));
+  while (p.client.want_write()) p.client.produce(out);
+  EXPECT_TRUE(p.client.finished());
+}
+
 TEST(H2Violations, WhatIsSlowIsNoFlood) {
   H2Options o;
   o.glitch_burst = 10;

@@ -90,7 +90,7 @@ struct H2Session::Impl {
 
   // ---- Failure
   void fail_with(H2Code code, std::string_view reason, Code error_code = Code::kProtocol);
-  // After fail_with: tells the peer and the handler.
+  // Tells the peer and the handler, once, if the connection has failed.
   void after_failure();
 
   // ---- What arrives (h2_events.cc). False: the connection has failed.
@@ -154,7 +154,9 @@ struct H2Session::Impl {
   void put_reset(int32_t id, H2Code code);  // of a stream that is not, or no longer, there
   void put_ping(uint64_t opaque, bool ack);
   void put_goaway(int32_t last_id, H2Code code, std::string_view debug);
-  void credit(int32_t id, size_t n);  // the stream's window and the connection's
+  void hold(Stream& s, size_t n);  // data is given to the handler
+  void unhold(size_t n);           // and was passed on, or dropped
+  void credit_stream(Stream& s, size_t n);
   void credit_connection(size_t n);
   // The stream has something to send.
   void resume(Stream& s);
@@ -195,6 +197,8 @@ struct H2Session::Impl {
   Buffer block;  // its parts, where there are several
   int64_t receive_window = 65535;
   size_t connection_credit = 0;
+  size_t held = 0;           // unconsumed data of all streams
+  size_t owed = 0;           // the part of it that the connection has no credit for yet
   int32_t last_peer_id = 0;  // the highest stream that the peer opened
   // Streams that we reset, lately: what still arrives for them is no fault of the peer's.
   std::vector<int32_t> resets_sent;
@@ -229,6 +233,7 @@ struct H2Session::Impl {
   bool draining = false;
   bool final_goaway = false;  // the last GOAWAY of a drain was queued
   std::unique_ptr<Error> failed;
+  bool failure_told = false;  // to the peer and the handler
   H2Code failed_code = H2Code::kNoError;
   std::string_view failed_why;  // of a flood: which
 };

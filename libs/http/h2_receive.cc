@@ -137,7 +137,10 @@ bool H2Session::Impl::take_data(Bytes& in) {
     if (padding_left >= data_left) return broken(H2Code::kProtocolError, "more padding than frame");
     data_left -= 1 + padding_left;
     if (data_left == 0 && !(frame.flags & kEndStream) && !glitch("flood of empty DATA frames")) return false;
-    if (!data_ignored) credit(frame.id, 1 + padding_left);
+    if (!data_ignored) {
+      credit_connection(1 + padding_left);
+      if (Stream* s = find(frame.id)) credit_stream(*s, 1 + padding_left);
+    }
   }
   if (padding_due) return true;
   Bytes data = in.substr(0, std::min<size_t>(in.size(), data_left));

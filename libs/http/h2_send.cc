@@ -148,22 +148,37 @@ void H2Session::Impl::put_goaway(int32_t last_id, H2Code code, std::string_view 
   if (!debug.empty()) std::memcpy(at + 8, debug.data(), debug.size());
 }
 
-// ---- Credit for what arrived: told when half of a window has gathered
+// ---- Credit for what arrived: told when half of a window has gathered.
+// A stream's credit comes when its data has been passed on. The connection's comes at once while what is held for all
+// streams together is little, so that slow readers of some streams do not stop the others; above that it waits too.
 
-void H2Session::Impl::credit(int32_t id, size_t n) {
-  credit_connection(n);
-  Stream* s = find(id);
-  if (!s || s->in_ended || s->reset_sent) return;
-  s->credit += static_cast<uint32_t>(n);
-  if (s->credit < std::max(options.stream_window / 2, 1u)) return;
-  put32(put_frame(4, kWindowUpdate, 0, id), s->credit);
-  s->receive_window += s->credit;
-  s->credit = 0;
+void H2Session::Impl::hold(Stream& s, size_t n) {
+  s.unconsumed += n;
+  held += n;
+  if (held <= options.held_mark) credit_connection(n);
+  else owed += n;
 }
 
+void H2Session::Impl::unhold(size_t n) {
+  held -= n;
+  size_t due = std::min(owed, n);
+  owed -= due;
+  if (due) credit_connection(due);
+}
+
+void H2Session::Impl::credit_stream(Stream& s, size_t n) {
+  if (s.in_ended || s.reset_sent) return;
+  s.credit += static_cast<uint32_t>(n);
+  if (s.credit < std::max(options.stream_window / 2, 1u)) return;
+  put32(put_frame(4, kWindowUpdate, 0, s.id), s.credit);
+  s.receive_window += s.credit;
+  s.credit = 0;
+}
+
+// Never less than half of the window is open to the peer, unless more than held_mark is held.
 void H2Session::Impl::credit_connection(size_t n) {
   connection_credit += n;
-  if (connection_credit < options.connection_window / 2) return;
+  if (connection_credit == 0 || receive_window > static_cast<int64_t>(options.connection_window / 2)) return;
   put32(put_frame(4, kWindowUpdate, 0, 0), static_cast<uint32_t>(connection_credit));
   receive_window += static_cast<int64_t>(connection_credit);
   connection_credit = 0;

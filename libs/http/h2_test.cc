@@ -91,6 +91,30 @@ TEST(H2, EverythingFromInsideCallbacks) {
   EXPECT_EQ(p.client.open_streams() + p.server.open_streams(), 0u);
 }
 
+// Forty streams whose readers stand still leave the connection to the others.
+TEST(H2, SlowReadersStopOnlyTheirStreams) {
+  Pair p;
+  p.c.data = [](int32_t, Bytes) {};  // consumes nothing
+  std::string body(60'000, 'x');
+  for (int i = 0; i < 40; ++i) {
+    int32_t id = p.ask();
+    p.pump();
+    p.answer(id, body + body);  // more than the stream's window: it stays open
+    p.pump();
+  }
+  EXPECT_EQ(p.client.open_streams(), 40u);
+  p.c.data = nullptr;
+  for (int i = 0; i < 100; ++i) {
+    int32_t id = p.ask();
+    p.pump();
+    p.c.text.clear();
+    p.answer(id, body);
+    p.pump();
+    ASSERT_THAT(p.c.text, HasSubstr(cat(id, ":closed;"))) << i;
+  }
+  EXPECT_EQ(p.client_error + p.server_error, "");
+}
+
 TEST(H2, FlowControlFollowsTheConsumer) {
   H2Options server_options;
   server_options.stream_window = 70000;
