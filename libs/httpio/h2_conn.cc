@@ -37,6 +37,7 @@ H2Conn::~H2Conn() { stream_->set_flusher(nullptr); }
 
 // The one place where a turn's frames are made and sent.
 void H2Conn::flush() {
+  constexpr size_t kAtOnce = 256 * 1024;
   while (session_.want_write() && stream_->pending() < kAtOnce && !stream_->write_error()) {
     session_.produce(stream_->out(), kAtOnce);
     stream_->flush();
