@@ -392,6 +392,7 @@ void read_ours(Env& env, Config& c) {
   env.duration("TULLE_PROXY_SERVER_FIRST_WAIT", c.server_first_wait);
   env.duration("TULLE_PROXY_HTTP_HEADER_TIMEOUT", c.http_header_timeout);
   env.duration("TULLE_PROXY_HTTP_IDLE_TIMEOUT", c.http_idle_timeout);
+  env.read("TULLE_PROXY_AMBIGUOUS_PATH_PORTS", c.ambiguous_path_ports, &grammar_ports, kWantPorts);
   if (auto s = env.text("TULLE_PROXY_RESOLV_CONF"); s && !s->empty()) c.resolv_conf = std::move(*s);
 }
 

@@ -197,6 +197,7 @@ struct Config {
   bool round_robin = false;          // BALANCER=round-robin instead of p2c: only to compare with
   Duration http_header_timeout = 30s;            // HTTP_HEADER_TIMEOUT: of a request's head
   Duration http_idle_timeout{};                  // HTTP_IDLE_TIMEOUT: server connections between requests; 0: none
+  PortSet ambiguous_path_ports;                  // AMBIGUOUS_PATH_PORTS: where paths that can be read in two ways pass
   std::string resolv_conf = "/etc/resolv.conf";  // RESOLV_CONF: whom the pod's resolver forwards to
 
   // What was odd and ignored, for the log.

@@ -240,6 +240,7 @@ std::vector<Case> cases() {
       {"TULLE_PROXY_SERVER_FIRST_WAIT", "0", [](C c) { return c.server_first_wait == 0s; }, "no"},
       {"TULLE_PROXY_HTTP_HEADER_TIMEOUT", "1s", [](C c) { return c.http_header_timeout == 1s; }, "no"},
       {"TULLE_PROXY_HTTP_IDLE_TIMEOUT", "1s", [](C c) { return c.http_idle_timeout == 1s; }, "no"},
+      {"TULLE_PROXY_AMBIGUOUS_PATH_PORTS", "80,90-91", [](C c) { return c.ambiguous_path_ports.contains(91); }, "x"},
       {"TULLE_PROXY_RESOLV_CONF", "/x", [](C c) { return c.resolv_conf == "/x"; }, ""},
   };
 }

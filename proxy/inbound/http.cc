@@ -59,7 +59,7 @@ void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& 
   bool http2 = client.request.version == http::Version::kHttp2;
   bool upgraded = client.request.headers.has(HeaderId::kL5dOrigProto);
   bool emit = s.peer.tls && !s.peer.identity.empty();
-  auto head = error_head(e, http2 && http::is_grpc(client.request.headers), emit, !http2 && !upgraded);
+  auto head = error_head(e, http2 && http::is_grpc(client.request.headers), emit, e.fatal && !http2 && !upgraded);
   if (client.responded()) return client.reset(http::H2Code::kInternalError);
   if (e.fatal && !upgraded) client.close_connection();
   (void)client.respond(head, true);
@@ -155,8 +155,9 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
 
   ServerPolicyPtr policy = s.inbound.policy(s.watch, s.peer.target.port);
   if (!policy->invalid.empty()) co_return answer_error(s, *client, ProxyError(policy->invalid_reason, policy->invalid));
-  auto match = policy->table.only();
-  if (!match) match = policy->table.match(RequestView(request));
+  auto routed = route_request(policy->table, request, w.config.ambiguous_path_ports.contains(s.peer.target.port));
+  if (!routed) co_return answer_error(s, *client, routed.error());
+  const std::optional<RuleMatch>& match = *routed;
   if (!match) {
     count_denied(s, *policy, nullptr);
     co_return answer_error(s, *client, ProxyError(Reason::kNoRoute, "no route found for request"));

@@ -38,6 +38,7 @@ constexpr ErrorRow kTable[] = {
     {Reason::kLoadShed, "load-shed", "loadshed", 503, kUnavailable, true},
     {Reason::kTimeout, "timeout", "response timeout", 504, kDeadline, false},
     {Reason::kNoRoute, "no-route", "no route", 404, kNotFound, false},
+    {Reason::kAmbiguousPath, "ambiguous-path", "ambiguous path", 400, kInvalidArgument, false},
     {Reason::kDenied, "denied", "unauthorized", 403, kPermission, false},
     {Reason::kForbidden, "forbidden", "forbidden", 403, kPermission, false},
     {Reason::kRateLimited, "rate-limited", "rate limited", 429, kExhausted, false},

@@ -29,8 +29,9 @@ enum class Reason : uint8_t {
   kLoadShed,          // too many requests wait already
   kTimeout,           // a deadline of the route passed before the response began
   kNoRoute,
-  kDenied,     // authorization
-  kForbidden,  // the route itself refuses (egress policy)
+  kAmbiguousPath,  // the path could be read so that another rule were for it
+  kDenied,         // authorization
+  kForbidden,      // the route itself refuses (egress policy)
   kRateLimited,
   kLoop,          // the request came back to the proxy that sent it
   kRedirect,      // a route's filter

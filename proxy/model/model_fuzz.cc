@@ -3,6 +3,7 @@
 
 #include "libs/base/check.h"
 #include "libs/wire/samples.h"
+#include "proxy/model/canonical.h"
 #include "proxy/model/classify.h"
 #include "proxy/model/filter.h"
 #include "proxy/model/retry.h"
@@ -36,10 +37,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     ++n;
   }
   RequestView view(head);
+  std::string once;
+  std::string_view canonical = canonical_path(view.path, once);
+  TULLE_CHECK(canonical == view.path);  // canonical is canonical
+  TULLE_CHECK(bytes_sent(view.path_sent, view.path.size()) == view.path_sent.size());
   for (const RouteTable* table : {&http, &grpc}) {
     auto m = table->match(view);
+    bool refused = !route_request(*table, head, false);
+    TULLE_CHECK(!refused || !table->only() || has_encoded_nul(head.path));
+    TULLE_CHECK(route_request(*table, head, true));
     if (!m) continue;
-    TULLE_CHECK(m->prefix <= view.path.size());
+    TULLE_CHECK(m->prefix <= view.path_sent.size());
     http::RequestHead copy = head;
     Rng rng(1);
     (void)filter_request(wire::samples::http_filters(), *m, copy, "http", rng);

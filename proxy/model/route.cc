@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "proxy/model/canonical.h"
+
 namespace tulle::proxy {
 namespace {
 
@@ -98,7 +100,7 @@ bool all_values_match(const Match& m, const RequestView& r) {
          std::all_of(m.query.begin(), m.query.end(), [&](const Value& v) { return query_matches(v, r.query); });
 }
 
-std::optional<Key> match_http(const Match& m, const RequestView& r, RuleMatch& how) {
+std::optional<Key> match_http(const Match& m, const RequestView& r, std::string_view path, RuleMatch& how) {
   uint32_t exact = 0;
   size_t length = 0;
   how.path = RuleMatch::Path::kAny;
@@ -106,15 +108,14 @@ std::optional<Key> match_http(const Match& m, const RequestView& r, RuleMatch& h
   if (m.path) {
     switch (m.path->kind) {
       case wire::PathMatch::Kind::kExact:
-        if (r.path != m.path->text) return std::nullopt;
+        if (path != m.path->text) return std::nullopt;
         how.path = RuleMatch::Path::kExact;
         exact = 1;
-        length = r.path.size();
+        length = path.size();
         break;
       case wire::PathMatch::Kind::kPrefix: {
         std::string_view prefix = m.path->text;
-        if (!r.path.starts_with(prefix) ||
-            (!prefix.empty() && r.path.size() > prefix.size() && r.path[prefix.size()] != '/'))
+        if (!path.starts_with(prefix) || (!prefix.empty() && path.size() > prefix.size() && path[prefix.size()] != '/'))
           return std::nullopt;
         how.path = RuleMatch::Path::kPrefix;
         how.prefix = static_cast<uint32_t>(prefix.size());
@@ -122,9 +123,9 @@ std::optional<Key> match_http(const Match& m, const RequestView& r, RuleMatch& h
         break;
       }
       case wire::PathMatch::Kind::kRegex:
-        if (!m.path_regex->matches(r.path)) return std::nullopt;
+        if (!m.path_regex->matches(path)) return std::nullopt;
         how.path = RuleMatch::Path::kRegex;
-        length = r.path.size();
+        length = path.size();
         break;
     }
   }
@@ -133,12 +134,12 @@ std::optional<Key> match_http(const Match& m, const RequestView& r, RuleMatch& h
              static_cast<uint32_t>(m.query.size())};
 }
 
-std::optional<Key> match_rpc(const Match& m, const RequestView& r, RuleMatch& how) {
+std::optional<Key> match_rpc(const Match& m, const RequestView& r, std::string_view path, RuleMatch& how) {
   // Path is /Service/Method (PROTOCOL-HTTP2.md).
-  if (r.method != "POST" || !r.path.starts_with('/')) return std::nullopt;
-  size_t slash = r.path.find('/', 1);
-  std::string_view service = r.path.substr(1, slash == r.path.npos ? slash : slash - 1);
-  std::string_view method = slash == r.path.npos ? std::string_view() : r.path.substr(slash + 1);
+  if (r.method != "POST" || !path.starts_with('/')) return std::nullopt;
+  size_t slash = path.find('/', 1);
+  std::string_view service = path.substr(1, slash == path.npos ? slash : slash - 1);
+  std::string_view method = slash == path.npos ? std::string_view() : path.substr(slash + 1);
   if (m.rpc &&
       ((!m.rpc->service.empty() && m.rpc->service != service) || (!m.rpc->method.empty() && m.rpc->method != method)))
     return std::nullopt;
@@ -165,6 +166,10 @@ Result<std::vector<Value>> compile_values(const std::vector<wire::ValueMatch>& i
 
 Result<Match> compile_match(const wire::RouteMatch& in) {
   Match m{in.path, std::nullopt, in.method, {}, {}, in.rpc};
+  if (m.path && m.path->kind != wire::PathMatch::Kind::kRegex) {
+    std::string storage;
+    m.path->text = std::string(canonical_path(m.path->text, storage));
+  }
   if (m.path && m.path->kind == wire::PathMatch::Kind::kPrefix) m.path->text = without_slashes(m.path->text);
   if (m.path && m.path->kind == wire::PathMatch::Kind::kRegex) {
     TULLE_TRY(m.path_regex, Pattern::compile(m.path->text));
@@ -196,10 +201,12 @@ std::optional<std::array<uint32_t, 2>> match_hosts(const std::vector<wire::HostM
   return best;
 }
 
-bool takes_everything(const Match& m) {
-  return (!m.path || (m.path->kind == wire::PathMatch::Kind::kPrefix && m.path->text.empty())) && !m.method &&
-         m.headers.empty() && m.query.empty();
+bool asks_for_path(const Match& m) {
+  bool rpc = m.rpc && (!m.rpc->service.empty() || !m.rpc->method.empty());
+  return rpc || (m.path && (m.path->kind != wire::PathMatch::Kind::kPrefix || !m.path->text.empty()));
 }
+
+bool takes_everything(const Match& m) { return !asks_for_path(m) && !m.method && m.headers.empty() && m.query.empty(); }
 
 }  // namespace
 
@@ -210,9 +217,10 @@ RequestView::RequestView(const http::RequestHead& head, std::string_view fallbac
   host = host_of(authority);
   std::string_view target = head.path;
   size_t mark = target.find('?');
-  path = target.substr(0, mark);
+  path_sent = target.substr(0, mark);
   if (mark != target.npos) query = target.substr(mark + 1);
-  if (path.empty()) path = "/";
+  if (path_sent.empty()) path_sent = "/";
+  path = canonical_path(path_sent, canonical_);
 }
 
 struct RouteTable::Rule {
@@ -234,11 +242,13 @@ Result<RouteTable> RouteTable::compile_any(const std::vector<R>& routes, Kind ki
   RouteTable table;
   for (const auto& in : routes) {
     Route route{in.hosts, {}, kind};
+    table.by_host_ |= !in.hosts.empty();
     for (size_t i = 0; i < in.rules.size(); ++i) {
       Rule rule;
       for (const auto& m : in.rules[i].matches) {
         auto compiled = compile_match(m);
         if (!compiled) return fail(std::move(compiled).error().with(cat("route ", in.metadata.name, ", rule ", i)));
+        table.by_path_ |= asks_for_path(*compiled);
         rule.matches.push_back(std::move(*compiled));
       }
       // No match at all is the prefix "/".
@@ -266,18 +276,19 @@ Result<RouteTable> RouteTable::compile(const std::vector<wire::InboundRoute>& ro
   return compile_any(routes, kind);
 }
 
-std::optional<RuleMatch> RouteTable::match(const RequestView& request) const {
-  if (only_) return only_;
+std::optional<RuleMatch> RouteTable::match_as(const RequestView& request, std::string_view host_read,
+                                              std::string_view path) const {
   std::optional<RuleMatch> best;
   std::array<uint32_t, 2> best_host{};
   Key best_key{};
   for (uint32_t i = 0; i < routes_.size(); ++i) {
-    auto host = match_hosts(routes_[i].hosts, request.host);
+    auto host = match_hosts(routes_[i].hosts, host_read);
     if (!host || (best && *host < best_host)) continue;
     for (uint32_t j = 0; j < routes_[i].rules.size(); ++j) {
       for (const Match& m : routes_[i].rules[j].matches) {
         RuleMatch how{i, j};
-        auto key = routes_[i].kind == Kind::kHttp ? match_http(m, request, how) : match_rpc(m, request, how);
+        auto key =
+            routes_[i].kind == Kind::kHttp ? match_http(m, request, path, how) : match_rpc(m, request, path, how);
         if (!key || (best && std::tie(*host, *key) <= std::tie(best_host, best_key))) continue;
         best = how;
         best_host = *host;
@@ -286,6 +297,46 @@ std::optional<RuleMatch> RouteTable::match(const RequestView& request) const {
     }
   }
   return best;
+}
+
+std::optional<RuleMatch> RouteTable::match(const RequestView& request) const {
+  if (only_) return only_;
+  auto best = match_as(request, request.host, request.path);
+  if (best && best->prefix > 0) best->prefix = static_cast<uint32_t>(bytes_sent(request.path_sent, best->prefix));
+  return best;
+}
+
+std::string RouteTable::other_meaning(const RequestView& request, const std::optional<RuleMatch>& match) const {
+  std::string other;
+  if (only_) return other;
+  auto same = [&](const std::optional<RuleMatch>& m) {
+    return m.has_value() == match.has_value() && (!m || (m->route == match->route && m->rule == match->rule));
+  };
+  if (by_host_ && request.host.find('%') != request.host.npos) {
+    std::string host = decoded_host(request.host);
+    if (!same(match_as(request, host, request.path))) return host;
+  }
+  if (!by_path_) return other;
+  each_other_reading(request.path, [&](std::string_view path) {
+    if (same(match_as(request, request.host, path))) return true;
+    other = path;
+    return false;
+  });
+  return other;
+}
+
+std::expected<std::optional<RuleMatch>, ProxyError> route_request(const RouteTable& table,
+                                                                  const http::RequestHead& head, bool allow_ambiguous) {
+  if (!allow_ambiguous && has_encoded_nul(head.path))
+    return std::unexpected(ProxyError(Reason::kAmbiguousPath, "the path has %00, where some programs take it to end"));
+  if (table.only()) return table.only();
+  RequestView view(head);
+  auto match = table.match(view);
+  if (allow_ambiguous) return match;
+  std::string other = table.other_meaning(view, match);
+  if (other.empty()) return match;
+  return std::unexpected(ProxyError(Reason::kAmbiguousPath, cat("the request could be read as one for ", quoted(other),
+                                                                ", for which another rule is")));
 }
 
 std::optional<size_t> match_sni(const std::vector<wire::Route>& routes, std::string_view server_name) {

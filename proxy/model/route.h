@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@
 #include "libs/http/message.h"
 #include "libs/wire/inbound.h"
 #include "libs/wire/outbound.h"
+#include "proxy/model/errors.h"
 
 namespace tulle::proxy {
 
@@ -36,17 +38,24 @@ class Pattern {
   std::shared_ptr<const Compiled> compiled_;
 };
 
-// What a request is matched by; views of a head that must outlive it.
+// What a request is matched by; views of a head that must outlive it, and of itself.
 struct RequestView {
   std::string_view authority;
   std::string_view host;   // of the authority, without port; compared without case
-  std::string_view path;   // without query; "/" if the target has none
+  std::string_view path;   // canonical (canonical.h), without query; "/" if the target has none
   std::string_view query;  // without '?'
   std::string_view method;
   const http::Headers* headers = nullptr;
 
   // `fallback_authority` counts where the request has no authority (HTTP/1.0).
   explicit RequestView(const http::RequestHead& head, std::string_view fallback_authority = {});
+  RequestView(const RequestView&) = delete;
+  RequestView& operator=(const RequestView&) = delete;
+
+  std::string_view path_sent;  // `path` as the client sent it
+
+ private:
+  std::string canonical_;
 };
 
 // The rule found. How it matched is there for filters (a prefix is replaced) and for `tulle explain`.
@@ -55,7 +64,7 @@ struct RuleMatch {
   uint32_t route = 0;
   uint32_t rule = 0;
   Path path = Path::kAny;
-  uint32_t prefix = 0;  // kPrefix: how many bytes of the path, without a trailing slash
+  uint32_t prefix = 0;  // kPrefix: how many bytes of the path as sent, without a trailing slash
 };
 
 class RouteTable {
@@ -73,6 +82,8 @@ class RouteTable {
 
   // Nothing: no route is for this request.
   std::optional<RuleMatch> match(const RequestView& request) const;
+  // Where another program could read the path or host so that another rule were meant: that reading. "": nowhere.
+  std::string other_meaning(const RequestView& request, const std::optional<RuleMatch>& match) const;
   // Which rule takes everything, where there is only one; then match() need not be asked.
   std::optional<RuleMatch> only() const { return only_; }
 
@@ -82,10 +93,17 @@ class RouteTable {
   struct Route;
   template <class R>
   static Result<RouteTable> compile_any(const std::vector<R>& routes, Kind kind);
+  std::optional<RuleMatch> match_as(const RequestView& request, std::string_view host, std::string_view path) const;
 
   std::vector<Route> routes_;
+  bool by_path_ = false, by_host_ = false;  // some rule is
   std::optional<RuleMatch> only_;
 };
+
+// The rule for a request, asked in the one way in which both directions ask. Nothing: no route is for it. Error: the
+// request means two things (kAmbiguousPath), unless `allow_ambiguous`.
+std::expected<std::optional<RuleMatch>, ProxyError> route_request(const RouteTable& table,
+                                                                  const http::RequestHead& head, bool allow_ambiguous);
 
 // The route of a TLS connection by its server name: index into `routes`, exact before the longest suffix, the first
 // declared on equality. Names are compared without case.

@@ -27,7 +27,7 @@ void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& 
   s.outbound.http_error(e.reason)->add();
   bool http2 = client.request.version == http::Version::kHttp2;
   auto head = error_head(e, http2 && http::is_grpc(client.request.headers),
-                         !s.outbound.worker.config.hide_informational_headers, !http2);
+                         !s.outbound.worker.config.hide_informational_headers, e.fatal && !http2);
   if (client.responded()) return client.reset(http::H2Code::kInternalError);
   if (e.fatal) client.close_connection();
   (void)client.respond(head, true);
@@ -226,8 +226,9 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   const OutboundPolicy& policy = resolved->policy();
   if (!policy.invalid.empty()) co_return answer_error(s, *client, ProxyError(Reason::kInvalidPolicy, policy.invalid));
   const HttpRouting& routing = request.version == http::Version::kHttp2 ? policy.http2 : policy.http1;
-  auto match = routing.table.only();
-  if (!match) match = routing.table.match(RequestView(request));
+  auto routed = route_request(routing.table, request, w.config.ambiguous_path_ports.contains(s.target->addr.port));
+  if (!routed) co_return answer_error(s, *client, routed.error());
+  const std::optional<RuleMatch>& match = *routed;
   if (!match) co_return answer_error(s, *client, ProxyError(Reason::kNoRoute, "no route for this request"));
   const Rule& rule = routing.rule(*match);
 

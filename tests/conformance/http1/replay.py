@@ -189,7 +189,7 @@ class Replay:
             self.response(row)
         for line in self.wrong:
             print(line)
-        print(f"{len(requests)} + {len(responses)} rows, {self.replays} replays, {len(self.wrong)} wrong", flush=True)
+        print(f"{len(requests) + len(responses)} rows, {self.replays} replays", flush=True)
         return 1 if self.wrong else 0
 
 
