@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "libs/http/h1.h"
+#include "libs/http/h2_head.h"
 #include "libs/http/hop_by_hop.h"
 
 namespace tulle::http {
@@ -386,6 +387,36 @@ TEST(Http1Conformance, Responses) {
   RecordProperty("splits", static_cast<int>(splits));
   std::cout << rows.size() << " rows, " << splits << " splits\n";
   EXPECT_GE(rows.size(), 80u);
+}
+
+// A head of HTTP/1, as the fields that HTTP/2 carries: "NAME = VALUE" and CRLF each.
+template <class Head>
+std::string as_http2(Head head) {
+  strip_hop_by_hop(head.headers);
+  H2Fields fields;
+  char status[3];
+  Result<> r;
+  if constexpr (std::is_same_v<Head, RequestHead>) r = h2_fields_of(head, fields);
+  else r = h2_fields_of(head, status, fields);
+  EXPECT_TRUE(r);
+  std::string out;
+  for (const auto& f : fields) append(out, f.name, " = ", f.value, "\r\n");
+  return out;
+}
+
+TEST(Http1Conformance, ToHttp2) {
+  auto rows = read_rows(rows_file("to-http2.txt"), false);
+  EXPECT_GE(rows.size(), 14u);
+  for (const Row& row : rows) {
+    SCOPED_TRACE(cat("to-http2.txt:", row.line, " ", row.name));
+    bool request = row.verdict == "request";
+    H1Parser parser(request ? Role::kRequest : Role::kResponse, Limits());
+    if (!request) parser.expect_response_to(Method::kGet);
+    Bytes in = row.sent;
+    Event e = parser.next(in);
+    ASSERT_EQ(e == Event::kInterim ? Event::kResponse : e, request ? Event::kRequest : Event::kResponse);
+    EXPECT_EQ(request ? as_http2(parser.request()) : as_http2(parser.response()), row.seen);
+  }
 }
 
 }  // namespace

@@ -199,7 +199,8 @@ void each_other_reading(std::string_view canonical, const std::function<bool(std
   texts[3] = without_overlong(texts[2]);
   texts[4] = decoded_again(texts[3]);
   for (size_t i = 0; i < texts.size(); ++i)
-    if (std::find(texts.begin(), texts.begin() + static_cast<ptrdiff_t>(i), texts[i]) == texts.begin() + static_cast<ptrdiff_t>(i))
+    if (std::find(texts.begin(), texts.begin() + static_cast<ptrdiff_t>(i), texts[i]) ==
+        texts.begin() + static_cast<ptrdiff_t>(i))
       if (!each_of(texts[i], canonical, see)) return;
 }
 

@@ -9,7 +9,8 @@
 
 namespace tulle::proxy {
 
-// Of a path without query: what may stand in a path does (RFC 3986's pchar, "/" and ";"), all else is %XX in upper case.
+// Of a path without query: what may stand in a path does (RFC 3986's pchar, "/" and ";"), all else is %XX in upper
+// case.
 // "%2F", "%3B", "%5C" and "%25" stay, for "/", ";", "\" and "%" would say something else. A view of `path` where that
 // changes nothing, else of `storage`. A raw "\" becomes "%5C", "%" without two digits "%25".
 std::string_view canonical_path(std::string_view path, std::string& storage);
@@ -20,7 +21,8 @@ bool has_encoded_nul(std::string_view target);
 // The host with %XX decoded.
 std::string decoded_host(std::string_view host);
 
-// Calls `see` with each other way in which programs are known to read a canonical path, until it returns false: "%3B" and
+// Calls `see` with each other way in which programs are known to read a canonical path, until it returns false: "%3B"
+// and
 // "%5C" decoded; also "%2F"; also overlong UTF-8; also twice; and of each of these "\" as "/", ";…" taken off segments,
 // empty segments dropped, "." and ".." resolved, in all combinations. At most 79 calls; none for most paths.
 void each_other_reading(std::string_view canonical, const std::function<bool(std::string_view)>& see);

@@ -59,6 +59,25 @@ def read(name):
     return rows
 
 
+def read_from_http2():
+    """The rows of from-http2.txt: `fields` as pairs, `data` as the payloads of frames."""
+    rows = []
+    for line in (FOLDER / "from-http2.txt").read_text(encoding="utf-8").split("\n"):
+        if line.startswith("= "):
+            name, rfc, verdict = line[2:].split(" | ")
+            rows.append(Row(name, rfc, "", verdict))
+            rows[-1].fields, rows[-1].data = [], []
+        elif line.startswith("> "):
+            name, value = line[2:].split(" =", 1)
+            value = "" if value == "\\s" else value.removeprefix(" ")
+            rows[-1].fields.append((unescape(name)[0], unescape(value)[0]))
+        elif line.startswith("+ "):
+            rows[-1].data.append(unescape(line[2:])[0])
+        elif line.startswith("<"):
+            rows[-1].seen += bytes_of(line[2:])
+    return rows
+
+
 def fields_of(head):
     """Of a head's lines, in lower case; the last one of a name counts."""
     lines = head.decode("latin-1").split("\r\n")[1:]
