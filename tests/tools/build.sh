@@ -3,10 +3,10 @@
 #   build.sh CACHE OUT
 # OUT gets links to them; or, where they cannot be had, a file `missing` that says why. Never fails for that.
 set -euo pipefail
-cd "$(dirname "$0")"
 mkdir -p "$1" "$2"
-out=$(realpath "$2")
-done=$(realpath "$1")/$(cat go.mod go.sum tools.go build.sh | sha256sum | cut -c1-16)
+out=$(realpath "$2") cache=$(realpath "$1")
+cd "$(dirname "$0")"
+done=$cache/$(cat go.mod go.sum tools.go build.sh | sha256sum | cut -c1-16)
 rm -f "$out"/*
 
 missing() {
