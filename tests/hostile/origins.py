@@ -10,6 +10,7 @@ import time
 
 from frames import CONTINUATION, END, END_HEADERS, GOAWAY, HEADERS, RST, Peer, field, frame, request, settings
 
+
 def pour(sock, first, make, most=200_000):
     sock.sendall(first)
     for i in range(most):
