@@ -108,6 +108,28 @@ def preconditions():
     return None
 
 
+def sweep():
+    """Removes what demos have left whose process and janitor were both killed: folders and meshes that carry the pid of
+    no living demo."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob("tulle-demo-*-*"):
+        if folder.is_dir() and folder.stat().st_uid == os.getuid() and is_gone(folder.name.split("-")[2]):
+            shutil.rmtree(folder, ignore_errors=True)
+    state = pathlib.Path(os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / ".local/state")
+    for left in (state / "tulle").glob("demo-*"):
+        if is_gone(left.name.removeprefix("demo-")):
+            meshes.remove(left.name)
+
+
+def is_gone(pid):
+    """Is this the number of a process, and no demo has it?"""
+    if not pid.isdigit():
+        return False
+    try:
+        return b"demo.py" not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
 def start_janitor(folder, name):
     """A process that waits until this one is gone, however it went, and removes what it could not: nothing stays."""
     read_end, write_end = os.pipe()
@@ -259,9 +281,10 @@ def main():
     args = parser.parse_args()
     if problem := preconditions():
         sys.exit("demo: " + problem)
+    sweep()
     args.mesh = f"demo-{os.getpid()}"
     note = "tulle-demo-" + secrets.token_hex(8)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="tulle-demo-"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"tulle-demo-{os.getpid()}-"))
     folder.chmod(0o711)  # programs that change to a user of their own must pass through
     start_janitor(folder, args.mesh)
     on_signals(raise_stop)

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 
+import demo
 import procs
 import pytest
 from procs import wait_until
@@ -70,3 +71,23 @@ def test_nothing_is_left_behind(binaries, folder, tmp_path, how):
     demo.wait(30)
     wait_until("all of it is gone", lambda: not left_behind(mesh) and not left_behind(str(folder)) and not list(folder.iterdir()), 30)
     print(f"gone {time.monotonic() - start:.1f} s after signal {how}")
+
+
+def test_the_next_demo_removes_what_a_killed_one_has_left(binaries, tmp_path, monkeypatch):
+    """Its process and its janitor were both killed: the pid in the names is of no living demo."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    running = subprocess.Popen(["/usr/bin/python3", "-c", "import time; time.sleep(60)", "demo.py"])
+    try:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        kept = [f"tulle-demo-{running.pid}-abc", f"state/tulle/demo-{running.pid}", "state/tulle/demo-mine", "tulle-demo-other"]
+        for name in (*kept, f"tulle-demo-{gone.pid}-abc", f"state/tulle/demo-{gone.pid}"):
+            (tmp_path / name / "x").mkdir(parents=True)
+        demo.sweep()
+        left = {str(p.relative_to(tmp_path)) for p in (*tmp_path.glob("tulle-demo*"), *tmp_path.glob("state/tulle/*"))}
+        assert left == set(kept)
+    finally:
+        running.kill()
+        running.wait()
