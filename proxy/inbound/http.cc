@@ -120,6 +120,8 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   }
   record.head(*head);
   http::strip_hop_by_hop(head->headers, head->status == 101);
+  head->headers.remove(HeaderId::kL5dProxyError);  // the application is no proxy, and clients' proxies believe us
+  head->headers.remove(HeaderId::kL5dProxyConnection);
   if (upgraded) {
     head->headers.set(HeaderId::kL5dOrigProto, head->version == http::Version::kHttp10 ? "HTTP/1.0" : "HTTP/1.1");
     head->headers.remove(HeaderId::kTransferEncoding);

@@ -11,19 +11,20 @@ constexpr observe::Family kStale =
 
 Balancer::Balancer(Worker& worker, const BackendSpec& spec)
     : worker_(worker),
-      failfast_(worker.config.outbound.http_failfast_timeout),
-      capacity_(worker.config.outbound.http_queue_capacity),
+      requests_{worker.config.outbound.http_failfast_timeout, worker.config.outbound.http_queue_capacity},
+      raw_{worker.config.tcp_failfast_timeout, worker.config.tcp_queue_capacity},
       round_robin_(worker.config.round_robin),
       set_(worker.config.absent_grace),
       not_ready_since_(worker.reactor.now()),
       changed_(worker.reactor),
       collector_(*this) {
   if (auto* fixed = std::get_if<wire::Endpoint>(&spec.target)) {
+    name_ = fixed->addr.to_string();
     Discovered one;
     one.endpoints.push_back(std::make_shared<const wire::Endpoint>(*fixed));
     apply(one);
   } else if (auto* balancer = std::get_if<wire::Balancer>(&spec.target)) {
-    name_ = balancer->path;
+    name_ = authority_ = balancer->path;
     load_ = balancer->load;
     endpoints_gauge_ = worker.metrics.gauge(observe::kOutboundHttpBalancer.endpoints,
                                             observe::Labels().add("backend", name_).add("endpoint_state", "ready"));
@@ -80,8 +81,8 @@ void Balancer::place(EndpointId id, const wire::Labels& labels) {
   slots_[id].probing.reset();
   wire::LoadEstimate load = load_;
   load.default_rtt = std::min(load.default_rtt, peers_estimate());
-  slots_[id].endpoint =
-      std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)), labels, name_, load);
+  slots_[id].endpoint = std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)),
+                                                   labels, authority_, load);
   set_.set_ready(id, true);
 }
 
@@ -172,25 +173,28 @@ std::shared_ptr<Endpoint> Balancer::choose(const Endpoint* not_this) {
   return i == kNoChoice ? nullptr : slots_[ids[i]].endpoint;
 }
 
-rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> Balancer::pick(const Endpoint* not_this) {
+rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> Balancer::pick(const Endpoint* not_this, For what) {
   if (auto e = choose(not_this)) co_return e;
-  if (waiting_ >= capacity_)
-    co_return std::unexpected(ProxyError(Reason::kLoadShed, cat("too many requests wait for ", name_)));
+  Queue& queue = what == For::kRequest ? requests_ : raw_;
+  if (queue.waiting >= queue.capacity)
+    co_return std::unexpected(ProxyError(
+        Reason::kLoadShed,
+        cat("too many ", what == For::kRequest ? "requests" : "connections of raw bytes", " wait for ", name_)));
   struct Waiting {
     size_t& n;
     explicit Waiting(size_t& c) : n(c) { ++n; }
     ~Waiting() { --n; }
-  } waiting(waiting_);
+  } waiting(queue.waiting);
   note_readiness();
   for (;;) {
     TimePoint now = worker_.reactor.now();
-    TimePoint give_up = (not_ready_since_ == kNever ? now : not_ready_since_) + failfast_;
+    TimePoint give_up = (not_ready_since_ == kNever ? now : not_ready_since_) + queue.failfast;
     if (now >= give_up) {
       bool known = set_.resolved();
       co_return std::unexpected(
           ProxyError(known && set_.present_count() == 0 ? Reason::kNoEndpoints : Reason::kFailFast,
                      cat(name_, ": ", known ? "no endpoint was ready for " : "discovery has said nothing for ",
-                         format_duration(failfast_))));
+                         format_duration(queue.failfast))));
     }
     (void)co_await changed_.wait_until(give_up);
     if (auto e = choose(not_this)) co_return e;

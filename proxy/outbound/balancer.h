@@ -24,8 +24,10 @@ class Balancer {
 
   // An endpoint for a request or stream; waits while none is ready, at most the fail-fast time. Once none has been
   // ready for that long everything fails at once, until one is ready again. `not_this`: do not choose it if another is
-  // there (the one that has just failed).
-  rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> pick(const Endpoint* not_this = nullptr);
+  // there (the one that has just failed). A connection of raw bytes has limits of its own (OUTBOUND_TCP_…).
+  enum class For : uint8_t { kRequest, kRawBytes };
+  rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> pick(const Endpoint* not_this = nullptr,
+                                                                      For what = For::kRequest);
   // Brings the metric of discovery's silence up to date.
   void note_staleness();
   // A request could be given out now.
@@ -55,16 +57,20 @@ class Balancer {
   };
 
   Worker& worker_;
-  std::string name_;  // for metrics and messages
+  std::string name_;       // for messages: what discovery was asked for, or the one address
+  std::string authority_;  // for metrics; "" where discovery was asked for nothing
   wire::LoadEstimate load_;
-  Duration failfast_;
-  size_t capacity_;
+  struct Queue {
+    Duration failfast;
+    size_t capacity;
+    size_t waiting = 0;
+  };
+  Queue requests_, raw_;
   bool round_robin_;
   RoundRobin next_;
   EndpointSet set_;
   std::vector<Slot> slots_;  // by EndpointId
   std::vector<EndpointId> candidates_;
-  size_t waiting_ = 0;
   TimePoint not_ready_since_;
   TimePoint stale_since_ = kNever;
   rt::Signal changed_;

@@ -40,13 +40,15 @@ void prepare_request(http::RequestHead& head, bool is_upgrade) {
   head.headers.remove(HeaderId::kL5dRequireId);
 }
 
-void prepare_response(http::ResponseHead& head, bool upgraded, http::Version client_version) {
+// `cause`: what the header says of why comes from a proxy of the mesh, whose identity the handshake has verified.
+// Nobody else speaks in a proxy's name.
+void prepare_response(http::ResponseHead& head, bool upgraded, http::Version client_version, bool cause) {
   http::strip_hop_by_hop(head.headers, head.status == 101);
   if (upgraded) {
     head.headers.remove(HeaderId::kL5dOrigProto);
     head.version = client_version;
   }
-  head.headers.remove(HeaderId::kL5dProxyError);
+  if (!cause) head.headers.remove(HeaderId::kL5dProxyError);
   head.headers.remove(HeaderId::kL5dProxyConnection);
 }
 
@@ -177,7 +179,8 @@ rt::Task<void> exchange(Exchange& x) {
   }
   sent->in_flight.measured(reactor.now());
   x.record->head(*head);
-  prepare_response(*head, sent->endpoint->upgrades(client.request), client.request.version);
+  prepare_response(*head, sent->endpoint->upgrades(client.request), client.request.version,
+                   sent->endpoint->meshed() && !x.session.outbound.worker.config.hide_informational_headers);
   filter_response(sent->ref.filters, *head);
   filter_response(x.rule.filters, *head);
   co_await relay_response(x, upstream, *head, uploading);

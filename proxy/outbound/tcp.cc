@@ -32,7 +32,7 @@ rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const 
   Balancer& balancer = *policy->backends[*backend];
   std::shared_ptr<Endpoint> failed;
   for (int attempt = 1;; ++attempt) {
-    auto endpoint = co_await balancer.pick(failed.get());
+    auto endpoint = co_await balancer.pick(failed.get(), Balancer::For::kRawBytes);
     if (!endpoint) {
       o.tcp_error(reason_name(endpoint.error().reason))->add();
       co_return fail(Code::kUnavailable, endpoint.error().text);

@@ -1,5 +1,6 @@
 """Who may talk to a workload, while the control plane is slow to say so, and who may ask or command its proxy."""
 import os
+import re
 import socket
 import subprocess
 import time
@@ -80,6 +81,48 @@ def test_a_connection_waits_for_a_policy_that_is_on_its_way(mesh):
             between.open.set()
             connection.settimeout(15)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+APPLICATION = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/broken":
+            return self.connection.close()
+        self.send_response(200)
+        self.send_header("l5d-proxy-error", "forged")
+        self.send_header("content-length", "0")
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+"""
+
+
+def test_a_client_of_the_mesh_is_told_why_and_nobody_else(mesh):
+    """The cause that the server's proxy gives passes the client's; no application can speak in a proxy's name."""
+    mesh.manifest("policy.yaml", GUARDED)
+    mesh.up("--default-inbound-policy", "all-unauthenticated")
+    mesh.run("guarded", [PYTHON, "-c", APPLICATION], "--label", "app=guarded", "--port", "http1=8080")
+    mesh.run("open", [PYTHON, "-c", APPLICATION], "--port", "http1=8080")
+    for name in ("guarded", "open"):
+        mesh.ready(name)
+    for path, code, cause in (("guarded:8080/", 403, "denied|unauthori|may not|not allowed"), ("open:8080/broken", 502, "clos|reset|lost|EOF")):
+        _, log = mesh.curl(f"asks-{code}", "-i", f"http://{path}")
+        assert f" {code} " in log.splitlines()[0], log
+        told = re.search(r"^l5d-proxy-error: (.+)$", log, re.MULTILINE)
+        assert told and re.search(cause, told[1]), log
+    _, log = mesh.curl("asks-200", "-i", "http://open:8080/")
+    assert " 200 " in log.splitlines()[0] and "l5d-proxy" not in log, log
+    for name, code in (("guarded", 403), ("open", 200)):
+        with socket.create_connection((mesh.address(name), 8080), 15) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            head = plain.recv(65536)
+        assert f" {code} ".encode() in head and b"l5d-proxy" not in head, head
+
+
+def test_an_address_of_no_service_is_named(mesh):
+    mesh.up()
+    _, log = mesh.curl("asks", "-i", "http://127.120.0.9:8081/")
+    assert "l5d-proxy-error: 127.120.0.9:8081: no endpoint was ready for 3s" in log and 'backend="127.120.0.9:8081"' in log.replace("backend=127.120.0.9:8081", 'backend="127.120.0.9:8081"'), log
 
 
 def from_own_address(address, uid=None):
