@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -318,6 +319,10 @@ int main() {
     return proxy::kExitConfig;
   }
   for (const auto& w : config->warnings) log_warn(w);
+  std::vector<std::string> names;
+  for (char** v = environ; *v; ++v) names.emplace_back(*v, std::strcspn(*v, "="));
+  for (const auto& name : proxy::unknown_variables(names))
+    log_warn("no setting has this name, which begins as ours do: is it misspelt?", {{"name", name}});
   proxy::Signals::block();
   return proxy::run(*config);
 }

@@ -396,6 +396,36 @@ void read_ours(Env& env, Config& c) {
   if (auto s = env.text("TULLE_PROXY_RESOLV_CONF"); s && !s->empty()) c.resolv_conf = std::move(*s);
 }
 
+// What is understood and does nothing yet, where somebody set it to something: not `false`, which is as well done.
+void read_without_effect(Env& env) {
+  constexpr std::string_view kNames[] = {
+      "ACCESS_LOG",
+      "DESTINATION_PROFILE_INITIAL_TIMEOUT",
+      "DNS_MAX_TTL",
+      "DNS_MIN_TTL",
+      "INBOUND_GATEWAY_SUFFIXES",
+      "INBOUND_HTTP_FAILFAST_TIMEOUT",
+      "INBOUND_METRICS_AUTHORITY_LABELS",
+      "INBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL",
+      "INBOUND_SERVER_HTTP2_MAX_PENDING_ACCEPT_RESET_STREAMS",
+      "INBOUND_SERVER_HTTP2_MAX_SEND_BUF_SIZE",
+      "INGRESS_MODE",
+      "OUTBOUND_METRICS_HOSTNAME_LABELS",
+      "OUTBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL",
+      "OUTBOUND_SERVER_HTTP2_MAX_PENDING_ACCEPT_RESET_STREAMS",
+      "OUTBOUND_SERVER_HTTP2_MAX_SEND_BUF_SIZE",
+      "TAP_SVC_NAME",
+      "TRACE_ATTRIBUTES_PATH",
+      "TRACE_COLLECTOR_SVC_ADDR",
+      "TRACE_EXTRA_ATTRIBUTES",
+      "TRACE_SERVICE_NAME",
+  };
+  std::vector<std::string> set;
+  for (std::string_view name : kNames)
+    if (auto s = env.text(name); s && !trim(*s).empty() && *s != "false") set.push_back(Env::full_name(name));
+  if (!set.empty()) env.warn(cat("set, but without effect in this version: ", join(set, ", ")));
+}
+
 }  // namespace
 
 void PortSet::add(uint16_t first, uint16_t last) {
@@ -460,6 +490,7 @@ Result<Config> parse_config(const Env::Source& source) {
   read_telemetry(env, c);
   read_stream_limits(env, c.stream_limits);
   read_ours(env, c);
+  read_without_effect(env);
   if (!env.errors().empty()) return fail(Code::kInvalid, join(env.errors(), "\n"));
   c.warnings = env.take_warnings();
   return c;

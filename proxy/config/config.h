@@ -211,4 +211,8 @@ struct Config {
 // variable that is wrong: its name, its value in quotes and what is accepted.
 Result<Config> parse_config(const std::function<std::optional<std::string>(std::string_view)>& env);
 
+// Which of these names of variables begin with LINKERD2_PROXY_ or TULLE_PROXY_ and mean nothing to us: misspelt ones.
+// Those that Linkerd's injector sets for its own proxy, and has set in older versions, are left out.
+std::vector<std::string> unknown_variables(const std::vector<std::string>& names);
+
 }  // namespace tulle::proxy

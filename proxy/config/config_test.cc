@@ -411,6 +411,29 @@ TEST(Suffix, FitsWholeLabels) {
   EXPECT_TRUE(has_suffix("anything", {""}));
 }
 
+TEST(Config, SaysWhatHasNoEffectInOneLine) {
+  auto c = parse(with(minimal(), {{"INGRESS_MODE", "true"},
+                                  {"DNS_MIN_TTL", "1s"},
+                                  {"OUTBOUND_METRICS_HOSTNAME_LABELS", "false"},
+                                  {"INBOUND_DEFAULT_POLICY", "deny"}}));
+  ASSERT_TRUE(c) << c.error().reason;
+  ASSERT_EQ(c->warnings.size(), 1u);
+  EXPECT_THAT(c->warnings[0], HasSubstr("without effect in this version: LINKERD2_PROXY_DNS_MIN_TTL, "
+                                        "LINKERD2_PROXY_INGRESS_MODE"));
+}
+
+TEST(Config, AMisspeltVariableIsFound) {
+  std::vector<std::string> names{
+      "PATH",     "LINKERD2_PROXY_LOGG",           "TULLE_PROXY_BALANSER",      "LINKERD2_PROXY_LOG",
+      "HOSTNAME", "LINKERD2_PROXY_TRACE_PROTOCOL", "TULLE_PROXY_POD_DRAINED_FD"};
+  std::set<std::string> asked;
+  (void)parse(minimal(), &asked);
+  (void)parse(with(minimal(), {{"IDENTITY_SERVER_ID", "a.b"}, {"CORES_MIN", "1"}, {"TULLE_PROXY_POD_IP", "127.0.0.2"}}),
+              &asked);
+  names.insert(names.end(), asked.begin(), asked.end());
+  EXPECT_THAT(unknown_variables(names), testing::ElementsAre("LINKERD2_PROXY_LOGG", "TULLE_PROXY_BALANSER"));
+}
+
 TEST(Documentation, NamesEveryVariable) {
   std::set<std::string> asked;
   (void)parse(minimal(), &asked);

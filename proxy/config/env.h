@@ -82,6 +82,7 @@ class Env {
   }
   void error(std::string_view name, std::string_view what) { add(cat(full_name(name), ": ", what)); }
   void warn(std::string_view name, std::string_view what) { warnings_.push_back(cat(full_name(name), ": ", what)); }
+  void warn(std::string text) { warnings_.push_back(std::move(text)); }
   const std::vector<std::string>& errors() const { return errors_; }
   std::vector<std::string> take_warnings() { return std::move(warnings_); }
 
