@@ -122,7 +122,9 @@ void add_endpoints(CLI::App& group, Context& context) {
   auto authorities = std::make_shared<std::vector<std::string>>();
   CLI::App* command = group.add_subcommand("endpoints", "Show the endpoints that proxies are given for a target.");
   command->alias("ep");
-  command->add_option("authority", *authorities, "such as api.default.svc.cluster.local:80")
+  command
+      ->add_option("authority", *authorities,
+                   "such as api, api.shop or api.default.svc.cluster.local:80; default: its only port")
       ->required()
       ->type_name("AUTHORITY");
   add_mesh_option(*command, context);
@@ -134,7 +136,8 @@ void add_policy(CLI::App& group, Context& context) {
   auto target = std::make_shared<std::string>();
   CLI::App* command = group.add_subcommand("policy", "Show the policy that proxies are given, as JSON.");
   command->footer(
-      "TARGET is svc/NAMESPACE/NAME:PORT, an authority or an address (what clients are told), or\n"
+      "TARGET is NAME[.NAMESPACE][:PORT] of a Service, svc/NAMESPACE/NAME:PORT, an authority or an address (what\n"
+      "clients are told), or\n"
       "pod/NAMESPACE/NAME:PORT (what the server is told).");
   command->add_option("target", *target, "what to ask for")->required()->type_name("TARGET");
   add_mesh_option(*command, context);

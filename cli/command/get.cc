@@ -71,6 +71,26 @@ std::string service_ports(const Json& item) {
   return join(out, ",");
 }
 
+std::string slice_ports(const Json& item) {
+  std::vector<std::string> out;
+  if (auto ports = item.find("ports"); ports != item.end() && ports->is_array())
+    for (const Json& p : *ports) out.push_back(at(p, "port"));
+  std::ranges::sort(out);
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return join(out, ",");
+}
+
+// The ready ones.
+std::string slice_addresses(const Json& item) {
+  std::vector<std::string> out;
+  if (auto endpoints = item.find("endpoints"); endpoints != item.end() && endpoints->is_array())
+    for (const Json& e : *endpoints)
+      if (auto list = e.find("addresses"); list != e.end() && list->is_array() && at(e, "conditions.ready") == "true")
+        for (const Json& a : *list)
+          if (a.is_string()) out.push_back(a.get<std::string>());
+  return join(out, ",");
+}
+
 std::string pod_ports(const Json& item) {
   std::vector<std::string> out;
   if (const Json* containers = array_at(item, "spec", "containers"))
@@ -107,6 +127,7 @@ Table table_of(const std::string& kind, const std::vector<Json>& items, std::str
     table.columns.insert(table.columns.end(),
                          {{"READY", ""}, {"ADDRESS", ""}, {"PORTS", ""}, {"SERVICE_ACCOUNT", "", false, true}});
   if (kind == "services") table.columns.insert(table.columns.end(), {{"ADDRESS", ""}, {"PORTS", ""}});
+  if (kind == "endpointslices") table.columns.insert(table.columns.end(), {{"PORTS", ""}, {"READY", ""}});
   if (kind == "servers")
     table.columns.insert(table.columns.end(), {{"PORT", ""}, {"PROTOCOL", ""}, {"ACCESS_POLICY", ""}});
   table.columns.push_back({"LABELS", "", false, true});
@@ -123,6 +144,8 @@ Table table_of(const std::string& kind, const std::vector<Json>& items, std::str
       cells.push_back(text_cell(address.empty() ? "-" : address));
       cells.push_back(text_cell(service_ports(item)));
     }
+    if (kind == "endpointslices")
+      for (const std::string& s : {slice_ports(item), slice_addresses(item)}) cells.push_back(text_cell(s));
     if (kind == "servers")
       for (std::string_view path : {"spec.port", "spec.proxyProtocol", "spec.accessPolicy"})
         cells.push_back(text_cell(at(item, path)));

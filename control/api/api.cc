@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "control/api/json.h"
 #include "control/api/query.h"
@@ -261,8 +262,20 @@ ApiAnswer Api::resources(std::string_view kind, std::string_view query) const {
   std::string ns = query_value(query, "namespace").value_or(""), name = query_value(query, "name").value_or("");
   auto wanted = [&](const Ref& r) { return (ns.empty() || r.ns == ns) && (name.empty() || r.name == name); };
   Json items = Json::array();
+  Snapshot snapshot = plane_.index().snapshot();
+  std::set<std::string> namespaces;  // that somebody uses
+  if (known->kind == Kind::kNamespace)
+    for (const auto& [key, resource] : plane_.index().resources())
+      if (!key.ns.empty()) namespaces.insert(key.ns);
+  for (const std::string& used : namespaces)
+    if (!plane_.index().resources().contains({Kind::kNamespace, "", used}) && wanted({"", used}))
+      items.push_back(to_json(Resource(Namespace{{.name = used}})));
+  if (known->kind == Kind::kEndpointSlice)
+    for (const auto& [ref, entry] : snapshot.all_services())
+      for (Json& slice : slices(entry))
+        if (wanted({ref.ns, slice["metadata"]["name"].get<std::string>()})) items.push_back(std::move(slice));
   if (known->kind == Kind::kService) {
-    for (const auto& [ref, entry] : plane_.index().snapshot().all_services())
+    for (const auto& [ref, entry] : snapshot.all_services())
       if (wanted(ref)) items.push_back(to_json(entry));
   } else {
     for (const auto& [key, resource] : plane_.index().resources())
@@ -303,14 +316,24 @@ ApiAnswer Api::ended_workloads() const {
 
 ApiAnswer Api::endpoints(std::string_view query) const {
   auto text = query_value(query, "target");
-  if (!text) return refuse(400, "target: missing; accepted: NAME.NAMESPACE.svc.DOMAIN:PORT");
-  auto target = parse_target(*text, plane_.mesh().cluster_domain);
-  if (!target) return refuse(target.error());
-  auto* named = std::get_if<ServiceTarget>(&*target);
-  if (!named) return refuse(400, cat("found ", tulle::quoted(*text), "; accepted: NAME.NAMESPACE.svc.DOMAIN:PORT"));
-  auto set = tulle::control::endpoints(plane_.index().snapshot(), *named);
+  if (!text) return refuse(400, cat("target: missing; accepted: ", kEndpointTargets));
+  Snapshot snapshot = plane_.index().snapshot();
+  auto whole = whole_target(snapshot, *text);
+  if (!whole) return refuse(whole.error());
+  auto target = parse_target(*whole, plane_.mesh().cluster_domain);
+  auto* named = target ? std::get_if<ServiceTarget>(&*target) : nullptr;
+  if (!named) {
+    // What reads as a short name is one of a Service that is not there.
+    auto parts = split_host_port(*text);
+    if (!parts) return refuse(target.error());
+    bool is_name = !IpAddr::parse(parts->host) && split(parts->host, '.').size() <= 2;
+    return refuse(is_name ? 404 : 400, cat(is_name ? "no such service: found " : "found ", tulle::quoted(*text),
+                                           "; accepted: ", kEndpointTargets));
+  }
+  auto set = tulle::control::endpoints(snapshot, *named);
   if (!set) return refuse(set.error());
-  if (!set->exists) return refuse(404, cat("no such service: ", named->service.to_string()));
+  if (!set->exists)
+    return refuse(404, cat("no such service: ", named->service.to_string(), "; accepted: ", kEndpointTargets));
   Json list = Json::array();
   for (const wire::Endpoint& e : set->endpoints) {
     Json item = to_json(e);
@@ -322,19 +345,22 @@ ApiAnswer Api::endpoints(std::string_view query) const {
 }
 
 ApiAnswer Api::policy(std::string_view query) const {
-  constexpr std::string_view kAccepted = "svc/NAMESPACE/NAME:PORT, pod/NAMESPACE/NAME:PORT, an authority or an address";
   auto text = query_value(query, "target");
-  if (!text) return refuse(400, cat("target: missing; accepted: ", kAccepted));
-  auto question =
-      parse_policy_target(*text, plane_.mesh().cluster_domain, query_value(query, "namespace").value_or(""));
-  if (!question) return refuse(question.error());
+  if (!text) return refuse(400, cat("target: missing; accepted: ", kPolicyTargets));
   Snapshot snapshot = plane_.index().snapshot();
+  auto whole = whole_target(snapshot, *text);
+  if (!whole) return refuse(whole.error());
+  auto question =
+      parse_policy_target(*whole, plane_.mesh().cluster_domain, query_value(query, "namespace").value_or(""));
+  if (!question) return refuse(question.error());
   if (auto* port = std::get_if<wire::PortSpec>(&*question)) {
     auto policy = inbound_policy(snapshot, *port);
     return policy ? answer(to_json(*policy)) : refuse(policy.error());
   }
   auto policy = outbound_policy(snapshot, std::get<wire::TrafficSpec>(*question));
-  return policy ? answer(to_json(*policy)) : refuse(policy.error());
+  if (policy) return answer(to_json(*policy));
+  if (policy.error().code != Code::kNotFound) return refuse(policy.error());
+  return refuse(404, cat(policy.error().reason, "; accepted: ", kPolicyTargets));
 }
 
 ApiAnswer Api::names(std::string_view query) const {

@@ -216,6 +216,39 @@ TEST_F(ApiTest, WarnsOfWhatWillNotWork) {
   EXPECT_THAT(w["warnings"][1].get<std::string>(), HasSubstr("to port web"));
 }
 
+TEST_F(ApiTest, AServiceGoesByItsShortName) {
+  add("api-1", R"(,"ready":true)");
+  for (const char* target : {"api.shop", "api.shop:80", "api.shop.svc:8080", "api.shop.svc.cluster.local."})
+    EXPECT_EQ(ok("GET", cat("/v1/endpoints?target=", target))["endpoints"][0]["pod"], "api-1") << target;
+  EXPECT_EQ(ok("GET", "/v1/policy?target=api.shop")["protocol"], "detect");
+  EXPECT_THAT(error(404, "GET", "/v1/endpoints?target=api"), HasSubstr("accepted: NAME[.NAMESPACE"));
+  EXPECT_THAT(error(404, "GET", "/v1/policy?target=api"), HasSubstr("accepted: NAME[.NAMESPACE"));
+  auto events = plane->folder().update("a.yaml",
+                                       "apiVersion: v1\nkind: Service\nmetadata: {name: two, namespace: shop}\n"
+                                       "spec: {ports: [{name: a, port: 80}, {name: b, port: 81}]}\n");
+  plane->apply(events, 1);
+  EXPECT_THAT(error(400, "GET", "/v1/endpoints?target=two.shop"),
+              HasSubstr("has the ports 80, 81; accepted: two.shop:PORT"));
+}
+
+TEST_F(ApiTest, ListsWhatIsThereByUse) {
+  EXPECT_TRUE(ok("GET", "/v1/resources/namespaces")["items"].empty());
+  Json w = add("api-1", R"(,"ready":true)");
+  add("api-2", R"(,"ports":[{"name":"http","port":9090}])");
+  Json spaces = ok("GET", "/v1/resources/namespaces")["items"];
+  ASSERT_EQ(spaces.size(), 1u);
+  EXPECT_EQ(spaces[0]["metadata"]["name"], "shop");
+  Json slices = ok("GET", "/v1/resources/endpointslices")["items"];
+  ASSERT_EQ(slices.size(), 2u) << "the two serve it on different ports";
+  EXPECT_EQ(slices[0]["metadata"]["name"], "api");
+  EXPECT_EQ(slices[0]["metadata"]["labels"]["kubernetes.io/service-name"], "api");
+  EXPECT_EQ(slices[0]["endpoints"][0]["addresses"][0], w["address"]);
+  EXPECT_EQ(slices[0]["endpoints"][0]["conditions"]["ready"], true);
+  EXPECT_EQ(slices[0]["ports"][0]["port"], 8080);
+  EXPECT_EQ(slices[1]["metadata"]["name"], "api-2");
+  EXPECT_EQ(slices[1]["endpoints"][0]["conditions"]["ready"], false);
+}
+
 TEST_F(ApiTest, SaysWhatIsWrong) {
   EXPECT_THAT(error(400, "POST", "/v1/workloads", "{"), HasSubstr("not a JSON object"));
   EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"name":1})"), HasSubstr("name: found 1; accepted: text"));

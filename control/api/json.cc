@@ -1,5 +1,7 @@
 #include "control/api/json.h"
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "libs/base/strings.h"
@@ -158,6 +160,32 @@ Json to_json(const Resource& resource) {
 Json to_json(const ServiceEntry& entry) {
   Json out = render(*entry.spec);
   if (entry.address) out["spec"]["clusterIP"] = entry.address->to_string();
+  return out;
+}
+
+std::vector<Json> slices(const ServiceEntry& entry) {
+  std::map<std::string, Json> by_ports;
+  const Metadata& service = entry.spec->meta;
+  for (const PodPtr& pod : entry.pods) {
+    Json ports = Json::array();
+    for (const ServicePort& p : entry.spec->ports)
+      if (const PodPort* own = pod->find_port(p.target))
+        ports.push_back({{"name", p.name}, {"port", own->served}, {"protocol", "TCP"}});
+    Json& slice = by_ports[ports.dump()];
+    if (slice.is_null()) {
+      EndpointSlice made;
+      made.meta = {.ns = service.ns, .name = service.name, .labels = {{"kubernetes.io/service-name", service.name}}};
+      if (by_ports.size() > 1) append(made.meta.name, "-", by_ports.size());
+      slice = render(made);
+      slice["ports"] = std::move(ports);
+    }
+    slice["endpoints"].push_back({{"addresses", Json::array({pod->address.to_string()})},
+                                  {"conditions", {{"ready", pod->ready}}},
+                                  {"targetRef", {{"kind", "Pod"}, {"name", pod->meta.name}}}});
+  }
+  std::vector<Json> out;
+  for (auto& [ports, slice] : by_ports) out.push_back(std::move(slice));
+  std::ranges::sort(out, {}, [](const Json& s) { return s["metadata"]["name"].get<std::string>(); });
   return out;
 }
 

@@ -146,14 +146,46 @@ Result<bool> parse_ready(std::string_view body) {
   return it->get<bool>();
 }
 
+Result<std::string> whole_target(const Snapshot& snapshot, std::string_view text) {
+  const std::string domain = snapshot.mesh().cluster_domain;
+  std::string as_it_is(text);
+  auto parts = split_host_port(text);
+  if (!parts || IpAddr::parse(parts->host)) return as_it_is;
+  std::string_view host = parts->host;
+  if (host.ends_with('.')) host.remove_suffix(1);
+  for (const std::string& end : {cat(".svc.", domain), std::string(".svc")})
+    if (host.ends_with(end)) {
+      host.remove_suffix(end.size());
+      break;
+    }
+  auto labels = split(host, '.');
+  if (labels.size() > 2) return as_it_is;
+  Ref ref{labels.size() == 2 ? std::string(labels[1]) : "default", std::string(labels[0])};
+  const ServiceEntry* entry = snapshot.service(ref);
+  if (!entry) return as_it_is;
+  uint16_t port = parts->port;
+  if (port == 0) {
+    // The port 80 that `tulle run` adds leads where another does.
+    const std::vector<ServicePort>& ports = entry->spec->ports;
+    std::string numbers;
+    for (const ServicePort& p : ports) append(numbers, numbers.empty() ? "" : ", ", p.port);
+    if (ports.empty()) return as_it_is;
+    for (const ServicePort& p : ports)
+      if (p.target != ports[0].target)
+        return fail(Code::kInvalid,
+                    cat("found ", tulle::quoted(text), ", and Service ", ref.to_string(), " has the ports ", numbers,
+                        "; accepted: ", ref.name, labels.size() == 2 ? cat(".", ref.ns) : std::string(), ":PORT"),
+                    Side::kClient);
+    port = ports[0].port;
+  }
+  return cat(ref.name, ".", ref.ns, ".svc.", domain, ":", port);
+}
+
 Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std::string_view text,
                                                                             std::string_view domain,
                                                                             std::string_view client_ns) {
   auto bad = [&] {
-    return fail(Code::kInvalid,
-                cat("found ", tulle::quoted(text),
-                    "; accepted: svc/NAMESPACE/NAME:PORT, pod/NAMESPACE/NAME:PORT, an authority or an address"),
-                Side::kClient);
+    return fail(Code::kInvalid, cat("found ", tulle::quoted(text), "; accepted: ", kPolicyTargets), Side::kClient);
   };
   auto parts = split(text, '/');
   if (parts.size() == 1) {

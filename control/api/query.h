@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "control/index/index.h"
 #include "control/source/workloads.h"
 #include "libs/wire/inbound.h"
 #include "libs/wire/outbound.h"
@@ -27,6 +28,17 @@ struct RegisterBody {
 // Errors: kInvalid, naming the field.
 Result<RegisterBody> parse_register_request(std::string_view body);
 Result<bool> parse_ready(std::string_view body);
+
+// What the questions take, for messages.
+inline constexpr std::string_view kEndpointTargets = "NAME[.NAMESPACE[.svc.DOMAIN]][:PORT] of a Service";
+inline constexpr std::string_view kPolicyTargets =
+    "NAME[.NAMESPACE][:PORT] of a Service, svc/NAMESPACE/NAME:PORT, pod/NAMESPACE/NAME:PORT, an authority or an "
+    "address";
+
+// What a target means that people wrote for short: NAME[.NAMESPACE[.svc[.DOMAIN]]][:PORT] becomes the whole authority,
+// in the namespace default where it names none and with the Service's port where there is one. Anything else, a name
+// with no Service too, is given back as it is. Error: kInvalid where the Service has several ports and none is named.
+Result<std::string> whole_target(const Snapshot& snapshot, std::string_view text);
 
 // "svc/NS/NAME:PORT", "pod/NS/NAME:PORT", "NAME.NS.svc…:PORT" or "IP:PORT". `client_ns`: who asks; "": the target's.
 Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std::string_view text,
