@@ -3,7 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
+#include <sstream>
 
 #include "cli/app/completion.h"
 #include "cli/command/commands.h"
@@ -121,7 +121,11 @@ int main(int argc, char** argv) {
     std::ranges::reverse(args);  // as CLI11 takes them
     app.parse(std::move(args));
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitOk : wrong;
+    std::ostringstream out, err;
+    bool asked_rightly = app.exit(e, out, err) == 0;  // --help
+    if (!err.str().empty()) write_err(cat("tulle: ", err.str()));
+    if (write_out(out.str()) != kExitOk) return wrong == kExitUsage ? kExitFailure : wrong;
+    return asked_rightly ? kExitOk : wrong;
   }
   return context.exit_code;
 }

@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cli/command/daemon.h"
 #include "cli/command/http.h"
+#include "cli/command/local_mesh.h"
 #include "libs/base/strings.h"
 
 namespace tulle::cli {
@@ -14,7 +16,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint16_t kAdminPort = 4191;
-constexpr Duration kControlTimeout = 10s;
+constexpr Duration kControlTimeout = 3s;
 constexpr Duration kPodTimeout = 3s;
 constexpr std::string_view kStartTime = "process_start_time_seconds";
 
@@ -87,14 +89,31 @@ double value_of(const std::vector<observe::Sample>& samples, std::string_view na
   return 0;
 }
 
+// Somebody took the connection and said nothing.
+std::string silence(const MeshPaths& mesh) {
+  std::string out = cat("the control plane of mesh ", mesh.name);
+  auto process = read_pid_file(mesh.in_runtime("control.pid"));
+  if (process) append(out, " (pid ", process->pid, is_stopped(*process) ? ", stopped by a signal" : "", ")");
+  return cat(out, " has not answered within ", format_duration(kControlTimeout));
+}
+
 }  // namespace
+
+std::string silence_remedy(const MeshPaths& mesh) {
+  auto process = read_pid_file(mesh.in_runtime("control.pid"));
+  if (process && is_stopped(*process))
+    return cat("`kill -CONT ", process->pid, "` lets it go on; meanwhile pods go on with what they know");
+  return cat("wait, and look into ", control_log(mesh), "; if it stays so, `tulle down --mesh ", mesh.name,
+             "`, then `tulle up`: pods go on with what they know");
+}
 
 Result<std::string> ask_control(const MeshPaths& mesh, std::string_view path) {
   auto answer = http_get({{{}, mesh.socket}, std::string(path)}, kControlTimeout);
   if (answer && answer->status == 200) return std::move(answer->body);
   if (answer) return fail(error_of(*answer));
   Error& e = answer.error();
-  if (e.code == Code::kTimeout || e.code == Code::kTooLarge || e.code == Code::kDenied) return fail(std::move(e));
+  if (e.code == Code::kTimeout) return fail(Code::kTimeout, silence(mesh));
+  if (e.code == Code::kTooLarge || e.code == Code::kDenied) return fail(std::move(e));
   return fail(Code::kUnavailable,
               cat("mesh ", mesh.name, " is not up (", e.reason, "): start it with `tulle up --mesh ", mesh.name, "`"));
 }

@@ -14,8 +14,11 @@
 
 namespace tulle::cli {
 
-// The JSON text that the control plane of that mesh answers `path` with. Error kUnavailable: the mesh is not up.
+// The JSON text that the control plane of that mesh answers `path` with. Error kUnavailable: the mesh is not up;
+// kTimeout: it is, and has said nothing for 3 s.
 Result<std::string> ask_control(const MeshPaths& mesh, std::string_view path);
+// What to do about a control plane that does not answer.
+std::string silence_remedy(const MeshPaths& mesh);
 
 // `text` for a query of a URL: what is not a letter, digit or one of -._~ becomes %XX.
 std::string url_escape(std::string_view text);

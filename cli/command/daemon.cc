@@ -42,6 +42,12 @@ std::optional<ProcessId> find_process(pid_t pid) {
 
 bool is_alive(const ProcessId& process) { return find_process(process.pid) == process; }
 
+bool is_stopped(const ProcessId& process) {
+  std::string stat = read_small_file(cat("/proc/", process.pid, "/stat"));
+  size_t end = stat.rfind(") ");
+  return end != std::string::npos && std::string_view(stat).substr(end + 2).starts_with("T");
+}
+
 std::optional<ProcessId> read_pid_file(const std::string& path) {
   auto process = ProcessId::parse(read_small_file(path));
   if (!process || !is_alive(*process)) return std::nullopt;

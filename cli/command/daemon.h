@@ -27,6 +27,8 @@ struct ProcessId {
 // The process with that pid now; nothing when there is none, or a dead one not yet reaped.
 std::optional<ProcessId> find_process(pid_t pid);
 bool is_alive(const ProcessId& process);
+// A signal has stopped it (SIGSTOP), and SIGCONT lets it go on.
+bool is_stopped(const ProcessId& process);
 
 // What a pid file says, if that process is still alive.
 std::optional<ProcessId> read_pid_file(const std::string& path);

@@ -71,7 +71,8 @@ void check_mesh(const MeshPaths& paths, WallTime now, std::vector<CheckResult>& 
   auto answer = ask_control(paths, "/v1/mesh");
   if (!answer) {
     if (answer.error().code != Code::kUnavailable)
-      r = {r.name, Verdict::kFail, answer.error().reason, "tulle down, then tulle up"};
+      r = {r.name, Verdict::kFail, answer.error().reason,
+           answer.error().code == Code::kTimeout ? silence_remedy(paths) : "`tulle down`, then `tulle up`"};
     return out.push_back(std::move(r));
   }
   auto mesh = nlohmann::json::parse(*answer, nullptr, false);

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.request
 
 import pytest
@@ -123,7 +124,7 @@ def test_output_that_cannot_be_written_is_a_failure(mesh):
     mesh.up()
     mesh.origin("one", "one", ports="http1")
     mesh.ready("one")
-    commands = [["version"], ["completion", "bash"], ["validate", mesh.manifest("a.yaml", "# nothing\n")], ["validate", "--mesh", mesh.name, "-o", "json"]]
+    commands = [["--help"], ["get", "--help"], ["--version"], ["version"], ["completion", "bash"], ["validate", mesh.manifest("a.yaml", "# nothing\n")], ["validate", "--mesh", mesh.name, "-o", "json"]]
     for kind in ("pods", "services", "namespaces"):
         commands += [["get", kind, "--mesh", mesh.name], ["get", kind, "--mesh", mesh.name, "-o", "json"]]
     for words in (["stat"], ["stat", "pod"], ["edges"], ["stat", "--watch"]):
@@ -235,12 +236,59 @@ def test_a_route_to_what_nobody_declares_is_warned_of(mesh):
 
 def test_targets_are_read_strictly(mesh):
     mesh.up()
-    for kind, bad in (("endpoints", ("", "x", "a:0", "a:65536", "127.0.0.1:80")), ("policy", ("", "svc/a:80", "svc/a/b:0", "node/a/b:80"))):
+    for kind, bad in (("endpoints", ("", "a.b.c", "a:0", "a:65536", "127.0.0.1:80")), ("policy", ("", "svc/a:80", "svc/a/b:0", "node/a/b:80"))):
         for target in bad:
             done = mesh.tulle("diagnostics", kind, target, "--mesh", mesh.name, check=False)
             assert done.returncode == 2 and re.search("accepted|expected", done.stderr), (kind, target, done)
     done = mesh.tulle("diagnostics", "endpoints", "none.default.svc.cluster.local:80", "--mesh", mesh.name, check=False)
     assert done.returncode == 1 and "no such service" in done.stderr
+
+
+def test_a_service_goes_by_its_short_name(mesh):
+    mesh.up()
+    mesh.origin("one-1", "one", ports="http1")
+    mesh.origin("two-1", "two", ports="http1 h2")
+    for pod in ("one-1", "two-1"):
+        mesh.ready(pod)
+
+    def ask(kind, target):
+        return mesh.tulle("diagnostics", kind, target, "--mesh", mesh.name, check=False)
+    for target in ("one", "one:8080", "one.default", "one.default.svc:8080", "one.default.svc.cluster.local"):
+        assert "one-1" in ask("endpoints", target).stdout, target
+        assert json.loads(ask("policy", target).stdout)["protocol"] == "detect", target
+    assert "two-1" in ask("endpoints", "two:8081").stdout
+    for kind in ("endpoints", "policy"):
+        done = ask(kind, "two")
+        assert done.returncode == 2 and "accepted: two:PORT" in done.stderr, done
+        done = ask(kind, "nix")
+        assert done.returncode == 1 and "no such service" in done.stderr and "accepted: NAME[.NAMESPACE]" in done.stderr, done
+    assert [n["metadata"]["name"] for n in mesh.ask("get", "namespaces")["items"]] == ["default"]
+    slices = {s["metadata"]["name"]: s for s in mesh.ask("get", "endpointslices")["items"]}
+    assert slices["one"]["endpoints"][0]["targetRef"]["name"] == "one-1" and set(slices) == {"one", "two"}, slices
+    assert mesh.address("one-1") in mesh.tulle("get", "endpointslices", "--mesh", mesh.name).stdout
+
+
+def test_a_control_plane_that_is_stopped(mesh):
+    mesh.up()
+    pid = mesh.control_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        done = mesh.tulle("get", "pods", "--mesh", mesh.name, check=False)
+        assert done.returncode == 1 and time.monotonic() - start < 6
+        assert f"(pid {pid}, stopped by a signal) has not answered within 3s" in done.stderr, done
+        done = mesh.tulle("check", "--mesh", mesh.name, check=False)
+        assert done.returncode == 1 and f"kill -CONT {pid}" in done.stdout and "tulle down" not in done.stdout, done
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_setting_that_does_nothing_is_told(mesh):
+    mesh.up()
+    env = {"LINKERD2_PROXY_LOGG": "debug", "LINKERD2_PROXY_INGRESS_MODE": "true"}
+    pod = mesh.run("one", ["sleep", "60"], env=env)
+    mesh.wait("both are named", lambda: "name=LINKERD2_PROXY_LOGG" in pod.log() and "LINKERD2_PROXY_INGRESS_MODE" in pod.log(), 15)
+    assert pod.log().count("without effect") == 1 and pod.log().count("is it misspelt") == 1, pod.log()
 
 
 def test_proxy_metrics_says_what_it_takes(mesh):
