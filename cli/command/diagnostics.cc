@@ -48,7 +48,7 @@ int endpoints(const Context& context, const std::vector<std::string>& authoritie
   for (const std::string& authority : authorities) {
     auto text = ask_control(*mesh, cat("/v1/endpoints?target=", url_escape(authority)));
     if (!text) {
-      code = report(std::move(text.error()).with(tulle::quoted(authority)));
+      code = report(text.error());  // it names what was asked for
       continue;
     }
     Json answer = Json::parse(*text, nullptr, false);

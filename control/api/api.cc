@@ -327,7 +327,7 @@ ApiAnswer Api::endpoints(std::string_view query) const {
     auto parts = split_host_port(*text);
     if (!parts) return refuse(target.error());
     bool is_name = !IpAddr::parse(parts->host) && split(parts->host, '.').size() <= 2;
-    return refuse(is_name ? 404 : 400, cat(is_name ? "no such service: found " : "found ", tulle::quoted(*text),
+    return refuse(is_name ? 404 : 400, cat(is_name ? "no such service: " : "found ", tulle::quoted(*text),
                                            "; accepted: ", kEndpointTargets));
   }
   auto set = tulle::control::endpoints(snapshot, *named);

@@ -262,7 +262,8 @@ TEST_F(ApiTest, SaysWhatIsWrong) {
   EXPECT_THAT(error(400, "GET", "/v1/endpoints"), HasSubstr("target: missing"));
   EXPECT_THAT(error(400, "GET", "/v1/endpoints?target=%zz"), HasSubstr("target: missing"));
   EXPECT_THAT(error(404, "GET", "/v1/endpoints?target=nix.shop.svc.cluster.local:80"), HasSubstr("no such service"));
-  EXPECT_THAT(error(400, "GET", "/v1/policy?target=svc/shop"), HasSubstr("accepted: svc/NAMESPACE/NAME:PORT"));
+  EXPECT_THAT(error(400, "GET", "/v1/policy?target=svc/shop"),
+              HasSubstr("accepted: NAME[.NAMESPACE][:PORT] of a Service, svc/NAMESPACE/NAME:PORT"));
   EXPECT_THAT(error(404, "GET", "/nix"), HasSubstr("no"));
   add("api-1");
   api->hold(plane->workloads().find(Ref{"shop", "api-1"})->id);

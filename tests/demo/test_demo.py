@@ -78,6 +78,8 @@ def test_the_next_demo_removes_what_a_killed_one_has_left(binaries, tmp_path, mo
     gone = subprocess.Popen(["true"])
     gone.wait()
     running = subprocess.Popen(["/usr/bin/python3", "-c", "import time; time.sleep(60)", "demo.py"])
+    cmdline = pathlib.Path(f"/proc/{running.pid}/cmdline")
+    wait_until("it has its name", lambda: b"demo.py" in cmdline.read_bytes(), 10)
     try:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

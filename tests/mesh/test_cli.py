@@ -261,7 +261,7 @@ def test_a_service_goes_by_its_short_name(mesh):
         done = ask(kind, "two")
         assert done.returncode == 2 and "accepted: two:PORT" in done.stderr, done
         done = ask(kind, "nix")
-        assert done.returncode == 1 and "no such service" in done.stderr and "accepted: NAME[.NAMESPACE]" in done.stderr, done
+        assert done.returncode == 1 and "no such service" in done.stderr and "accepted: NAME[.NAMESPACE" in done.stderr, done
     assert [n["metadata"]["name"] for n in mesh.ask("get", "namespaces")["items"]] == ["default"]
     slices = {s["metadata"]["name"]: s for s in mesh.ask("get", "endpointslices")["items"]}
     assert slices["one"]["endpoints"][0]["targetRef"]["name"] == "one-1" and set(slices) == {"one", "two"}, slices
