@@ -57,8 +57,8 @@ Result<> separate_program(const CLI::App& run, std::vector<std::string>& args) {
   return {};
 }
 
-// That `word`, after `path` ("tulle" or a command with commands of its own), is a command. Error: it names the word and
-// the one that was probably meant.
+// That `word`, after `path` ("", or "NAME: " of a command with commands of its own), is a command. Error: it names the
+// word and the one that was probably meant.
 Result<> check_command(const CLI::App& parent, std::string_view path, const std::string* word) {
   std::vector<std::string> names, all;
   for (const CLI::App* c : parent.get_subcommands([](const CLI::App*) { return true; })) {
@@ -66,19 +66,19 @@ Result<> check_command(const CLI::App& parent, std::string_view path, const std:
     all.push_back(c->get_name());
     for (const std::string& alias : c->get_aliases()) all.push_back(alias);
   }
-  if (!word) return fail(Code::kInvalid, cat(path, ": a command is missing; accepted: ", join(names, ", ")));
+  if (!word) return fail(Code::kInvalid, cat(path, "a command is missing; accepted: ", join(names, ", ")));
   if (word->starts_with('-') || std::ranges::find(all, *word) != all.end()) return {};
   std::string meant = nearest_word(*word, names);
   return fail(Code::kInvalid,
-              cat(path, ": there is no command ", tulle::quoted(*word),
+              cat(path, "there is no command ", tulle::quoted(*word),
                   meant.empty() ? "" : cat("; did you mean ", meant, "?"), "\nCommands: ", join(names, ", ")));
 }
 
 Result<> check_commands(const CLI::App& app, const std::vector<std::string>& args) {
-  TULLE_TRY_VOID(check_command(app, "tulle", args.empty() ? nullptr : &args[0]));
+  TULLE_TRY_VOID(check_command(app, "", args.empty() ? nullptr : &args[0]));
   for (const CLI::App* group : app.get_subcommands([&](const CLI::App* c) { return c->check_name(args[0]); }))
     if (group->get_require_subcommand_min() > 0)
-      return check_command(*group, group->get_name(), args.size() < 2 ? nullptr : &args[1]);
+      return check_command(*group, cat(group->get_name(), ": "), args.size() < 2 ? nullptr : &args[1]);
   return {};
 }
 
