@@ -118,6 +118,28 @@ TEST(H2Violations, Responses) {
   }
 }
 
+TEST(H2Violations, DataAfterTheEnd) {  // RFC 9113 §5.1
+  std::string open = frame(kHeaders, kEndHeaders, 1, block(kGet)), data = frame(kData, 0, 1, "x");
+  std::string cancel = frame(kRst, 0, 1, std::string("\0\0\0\10", 4));
+  for (bool answered : {false, true}) {
+    Server s;
+    EXPECT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, 1, block(kGet))));
+    if (answered) EXPECT_TRUE(s.session.submit_response(1, {}, true));
+    EXPECT_TRUE(s.feed(frame(kHeaders, kEndHeaders, 3, block(kGet))));
+    EXPECT_FALSE(s.feed(data));
+    EXPECT_THAT(s.frames(), HasSubstr("7(5) "));
+    EXPECT_THAT(s.h.text, HasSubstr("3:reset STREAM_CLOSED"));
+  }
+  Server by_peer;
+  EXPECT_TRUE(by_peer.feed(open + cancel + data + data));
+  EXPECT_THAT(by_peer.frames(), HasSubstr("3(5) "));
+  Server by_us;
+  EXPECT_TRUE(by_us.feed(open));
+  by_us.session.reset(1, H2Code::kCancel);
+  EXPECT_TRUE(by_us.feed(data + data));
+  EXPECT_THAT(by_us.frames(), Not(HasSubstr("(5)")));
+}
+
 TEST(H2Violations, PushIsRefused) {
   Recorder h;
   H2Session session(Role::kClient, {}, h);

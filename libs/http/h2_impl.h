@@ -138,6 +138,9 @@ struct H2Session::Impl {
   bool broken(H2Code code, std::string_view reason) {
     return fail_with(code, cat(h2_code_name(code), ": ", reason)), false;
   }
+  // Of a stream that is not there: whether it was given up by a reset of ours, or is above the last one of a GOAWAY, so
+  // that more of it may be on its way.
+  bool ended_by_us(int32_t id) const;
   // Whether a frame on `id` would be on a stream that was never opened.
   bool is_idle(uint32_t id) const;
 
@@ -152,6 +155,7 @@ struct H2Session::Impl {
   void put_interim(int32_t id, const H2Fields& fields);
   void put_reset(Stream& s, H2Code code);
   void put_reset(int32_t id, H2Code code);  // of a stream that is not, or no longer, there
+  void remember_reset(int32_t id);
   void put_ping(uint64_t opaque, bool ack);
   void put_goaway(int32_t last_id, H2Code code, std::string_view debug);
   void hold(Stream& s, size_t n);  // data is given to the handler
@@ -200,10 +204,11 @@ struct H2Session::Impl {
   size_t held = 0;           // unconsumed data of all streams
   size_t owed = 0;           // the part of it that the connection has no credit for yet
   int32_t last_peer_id = 0;  // the highest stream that the peer opened
-  // Streams that we reset, lately: what still arrives for them is no fault of the peer's.
-  std::vector<int32_t> resets_sent;
+  // Streams that ended by a reset, lately: those that we reset as they are, as what still arrives for them is no fault
+  // of the peer's; those that the peer did by their negative.
+  std::vector<int32_t> resets_seen;
   size_t reset_at = 0;
-  int32_t forgotten_reset = 0;  // the highest that fell out of it
+  int32_t forgotten_reset = 0;  // the highest stream that fell out of it
 
   // Leaving
   Buffer control;

@@ -109,24 +109,29 @@ bool H2Session::Impl::begin_data() {
   if (frame.length == 0 && !(frame.flags & kEndStream) && !glitch("flood of empty DATA frames")) return false;
 
   Stream* s = find(frame.id);
-  data_ignored = !s || s->reset_sent || s->in_ended;
+  data_ignored = !s || s->reset_sent;
+  if (s && s->in_ended && !s->reset_sent) return broken(H2Code::kStreamClosed, "DATA after the end of a message");
   if (!data_ignored && s->receive_window < frame.length) {
     data_ignored = true;
     put_reset(*s, H2Code::kFlowControlError);
     tell_reset(*s, H2Code::kFlowControlError, false);
     if (!glitch("flood of DATA above the stream's window")) return false;
-  } else if (s && s->in_ended && !s->reset_sent) {
-    put_reset(*s, H2Code::kStreamClosed);
-    tell_reset(*s, H2Code::kStreamClosed, false);
-    if (!glitch("flood of DATA after the end")) return false;
-  } else if (!s && frame.id > forgotten_reset &&
-             std::find(resets_sent.begin(), resets_sent.end(), frame.id) == resets_sent.end()) {
+  } else if (!s && !ended_by_us(frame.id)) {
+    // RFC 9113 §5.1: an error of the connection after END_STREAM, of the stream after RST_STREAM.
+    if (std::ranges::find(resets_seen, -frame.id) == resets_seen.end())
+      return broken(H2Code::kStreamClosed, "DATA on a closed stream");
     put_reset(frame.id, H2Code::kStreamClosed);
     if (!glitch("flood of DATA on closed streams")) return false;
   }
   if (data_ignored) credit_connection(frame.length);
   else s->receive_window -= frame.length;
   return true;
+}
+
+bool H2Session::Impl::ended_by_us(int32_t id) const {
+  int32_t last_looked_at = server() ? goaway_sent : goaway_last;
+  return id <= forgotten_reset || (last_looked_at >= 0 && id > last_looked_at) ||
+         std::ranges::find(resets_seen, id) != resets_seen.end();
 }
 
 bool H2Session::Impl::take_data(Bytes& in) {
@@ -215,9 +220,7 @@ bool H2Session::Impl::on_headers(Bytes payload) {
     if (idle && (!server() || frame.id % 2 == 0))
       return broken(H2Code::kProtocolError, "HEADERS on a stream that nobody may open");
     if (!idle) {
-      if (frame.id > forgotten_reset &&
-          std::find(resets_sent.begin(), resets_sent.end(), frame.id) == resets_sent.end())
-        return broken(H2Code::kStreamClosed, "HEADERS on a closed stream");
+      if (!ended_by_us(frame.id)) return broken(H2Code::kStreamClosed, "HEADERS on a closed stream");
       block_ignored = true;
     } else {
       last_peer_id = frame.id;
@@ -284,6 +287,7 @@ bool H2Session::Impl::on_rst_stream(Bytes payload) {
   if (!s || s->reset_sent) return true;
   auto code = static_cast<H2Code>(u32(payload));
   s->reset_sent = true;  // nothing more is sent
+  remember_reset(-s->id);
   tell_reset(*s, code, true);
   closings.emplace_back(s->id, code);
   return true;

@@ -118,12 +118,16 @@ void H2Session::Impl::put_interim(int32_t id, const H2Fields& fields) { put_head
 
 void H2Session::Impl::put_reset(int32_t id, H2Code code) {
   put32(put_frame(4, kRstStream, 0, id), static_cast<uint32_t>(code));
-  if (resets_sent.size() < kRememberedResets) {
-    resets_sent.push_back(id);
+  remember_reset(id);
+}
+
+void H2Session::Impl::remember_reset(int32_t id) {
+  if (resets_seen.size() < kRememberedResets) {
+    resets_seen.push_back(id);
     return;
   }
-  forgotten_reset = std::max(forgotten_reset, resets_sent[reset_at]);
-  resets_sent[reset_at] = id;
+  forgotten_reset = std::max(forgotten_reset, std::abs(resets_seen[reset_at]));
+  resets_seen[reset_at] = id;
   reset_at = (reset_at + 1) % kRememberedResets;
 }
 
