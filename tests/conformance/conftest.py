@@ -22,7 +22,7 @@ def tools():
 
 @pytest.fixture
 def cases(request):
-    """cases(where, failing, total): the result of one tool's own cases; fails with their names if any failed."""
+    """cases(where, failing, total, wanted): the result of one tool's own cases; fails with their names if any failed."""
     def judge(where, failing, total, wanted):
         request.node.stash[ROW] = (request.module.TOOL, where, total - len(failing), wanted, list(failing))
         assert not failing, "\n" + "\n".join(failing)
