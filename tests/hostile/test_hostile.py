@@ -192,7 +192,7 @@ ENDED = {
     "made_reset_window_too_large": ("h2", FLOOD, 3000),
     "made_reset_window_too_large_at_end": ("h2", FLOOD, 3000),
     "made_reset_body_too_long": ("h2", FLOOD, 3000),
-    "made_reset_data_after_end": ("h2", FLOOD, 3000),
+    "made_reset_data_after_end": ("h2", RULE, 100),
     "made_reset_headers_after_end": ("h2", RULE, 100),
     "made_reset_own_dependency": ("h2", RULE, 100),
     "made_reset_short_priority": ("h2", RULE, 100),
