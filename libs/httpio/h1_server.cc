@@ -254,8 +254,12 @@ bool H1Server::must_wait() {
 // Waits until the connection may go on reading; false: it ends.
 rt::Task<bool> H1Server::settle() {
   while (must_wait()) {
-    // A client that has only ended its side may be reading on: it gets its answer (docs/life-of-a-request.md).
-    if (stream_->hung_up() && !std::exchange(probing_, true)) stream_->probe(15s);
+    // A client that has only ended its side may be reading on: it gets its answer, if that comes soon
+    // (docs/life-of-a-request.md).
+    if (stream_->hung_up() && !std::exchange(probing_, true)) {
+      stream_->probe(15s);
+      answer_by_ = stream_->reactor().now() + options_.half_closed_timeout;
+    }
     if (stream_->broken()) {
       cancel(Error(Code::kReset, "the client reset the connection", Side::kClient));
       co_return false;
@@ -264,7 +268,15 @@ rt::Task<bool> H1Server::settle() {
       cancel(*stream_->write_error());
       co_return false;
     }
-    co_await stream_->changed().wait();
+    bool answering = current_->responded() || current_->tunnel();
+    if (co_await stream_->changed().wait_until(answering ? kNever : answer_by_)) continue;
+    if (!current_ || current_->responded()) continue;  // in this very turn
+    Error e(Code::kTimeout,
+            cat("the client ended its side, and no answer came within ", format_duration(options_.half_closed_timeout)),
+            Side::kClient);
+    cancel(e);
+    reject(504, e.reason);
+    co_return false;
   }
   if (aborted_ || (closing_ && !current_)) co_return false;
   if (!current_ && parser_.held()) parser_.resume_http();
@@ -334,10 +346,8 @@ void H1Server::reject(int status, const std::string& reason) {
 rt::Task<void> H1Server::close_gently() {
   if (stream_->hung_up() && stream_->pending() == 0) co_return;
   stream_->shutdown_write();
-  // A client that reads slowly gets all of it; one that does not read must not take a part for the whole.
-  constexpr Duration kSlowest = 30s;
-  auto sent = co_await rt::until(stream_->reactor(), stream_->reactor().now() + kSlowest, stream_->drained(0));
-  if (!sent || !*sent) co_return stream_->abort();
+  // A client gets all of it, however long it pauses; one that is gone is found by TCP.
+  if (!co_await stream_->drained(0)) co_return stream_->abort();
   (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, wait_for_close());
 }
 

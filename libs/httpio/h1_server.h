@@ -61,7 +61,8 @@ class H1Server final : private Drain::Member {
   Handled handled_;
   ReadDeadline read_deadline_;
   TimePoint head_started_ = kNever;
-  bool request_ended_ = true;  // of current_
+  TimePoint answer_by_ = kNever;  // the head of the response: the client has ended its side
+  bool request_ended_ = true;     // of current_
   bool keep_alive_ = true;
   bool closing_ = false;  // no further request
   bool probing_ = false;  // the client has ended its side; is it still there?

@@ -106,9 +106,9 @@ rt::Task<void> H2Conn::wait_queue() {
 
 rt::Task<void> H2Conn::send_rest() {
   stream_->shutdown_write();
-  // Who was sent away is not waited for as long as who may be reading the last answer.
-  Duration slowest = session_.failure().empty() ? 30s : 2s;
-  auto sent = co_await rt::until(stream_->reactor(), stream_->reactor().now() + slowest, stream_->drained(0));
+  // A peer gets all that it is owed, however long it pauses. One that was sent away is not waited for.
+  TimePoint deadline = session_.failure().empty() ? kNever : stream_->reactor().now() + 2s;
+  auto sent = co_await rt::until(stream_->reactor(), deadline, stream_->drained(0));
   if (!sent || !*sent) co_return stream_->abort();
   (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, wait_sent());
 }

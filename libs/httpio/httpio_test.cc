@@ -199,6 +199,27 @@ rt::Task<void> half_closed_and_gone(Fixture& f) {
 }
 TEST_P(Fixture, AHalfClosedClientThatIsGoneCancelsTheHandler) { run(half_closed_and_gone(*this)); }
 
+rt::Task<void> half_closed_too_long(Fixture& f) {
+  if (f.GetParam() == Protocol::kHttp2) co_return;
+  auto stream = co_await f.dial();
+  (*stream)->write("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
+  (*stream)->shutdown_write();
+  std::string got = co_await Fixture::all_of(**stream);
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 504 ")) << got;
+  EXPECT_NE(got.find("no answer came within 30ms"), got.npos) << got;
+  EXPECT_EQ(f.cancelled, 1);
+  // One that has its head in time may be as slow as it likes.
+  auto reader = co_await f.dial();
+  (*reader)->write("GET /big HTTP/1.1\r\nhost: a\r\n\r\n");
+  (*reader)->shutdown_write();
+  co_await rt::sleep_for(f.reactor, 100ms);
+  EXPECT_TRUE((co_await Fixture::all_of(**reader)).ends_with("\r\n0\r\n\r\n"));
+}
+TEST_P(Fixture, AHalfClosedClientIsNotWaitedForLong) {
+  options.half_closed_timeout = 30ms;
+  run(half_closed_too_long(*this));
+}
+
 rt::Task<void> answer_before_the_body(Fixture& f) {
   if (f.GetParam() == Protocol::kHttp2) co_return;
   auto stream = co_await f.dial();

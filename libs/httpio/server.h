@@ -46,6 +46,9 @@ struct ServeOptions {
   // frame but DATA and each header block; then GOAWAY.
   Duration header_timeout = 30s;
   Duration idle_timeout = 0s;  // HTTP/1: between requests; zero: none
+  // HTTP/1: a client that ends its side after its request (half-close, or gone: nobody can tell) has this long to be
+  // given the head of its response; then 504 and close.
+  Duration half_closed_timeout = 5s;
   Drain* drain = nullptr;      // outlives the connection
   // Told why, when a connection is ended because of what came on it: "header timeout", a status ("431"), the name of an
   // HTTP/2 code ("PROTOCOL_ERROR") or "flood of …"; one of a few dozen fixed texts.
