@@ -6,10 +6,11 @@ namespace tulle::proxy {
 
 std::vector<std::string> unknown_variables(const std::vector<std::string>& names) {
   // Read only where another variable is set, or for Linkerd's proxy only.
-  constexpr std::string_view kMore[] = {
-      "TULLE_PROXY_POD_DRAINED_FD", "DESTINATION_GET_NETWORKS", "DESTINATION_GET_SUFFIXES",
-      "INBOUND_PORTS_REQUIRE_IDENTITY", "INBOUND_PORTS_REQUIRE_TLS", "OUTBOUND_ROUTER_CAPACITY",
-      "OUTBOUND_TRANSPORT_MODE", "TAP_DISABLED", "TRACE_ANNOTATIONS_PATH", "TRACE_PROTOCOL"};
+  constexpr std::string_view kMore[] = {"TULLE_PROXY_POD_DRAINED_FD", "DESTINATION_GET_NETWORKS",
+                                        "DESTINATION_GET_SUFFIXES",   "INBOUND_PORTS_REQUIRE_IDENTITY",
+                                        "INBOUND_PORTS_REQUIRE_TLS",  "OUTBOUND_ROUTER_CAPACITY",
+                                        "OUTBOUND_TRANSPORT_MODE",    "TAP_DISABLED",
+                                        "TRACE_ANNOTATIONS_PATH",     "TRACE_PROTOCOL"};
   std::set<std::string, std::less<>> known;
   (void)parse_config([&](std::string_view name) -> std::optional<std::string> {
     known.emplace(name);
