@@ -103,9 +103,9 @@ void Client::serve_waiters() {
 
 // ---- HTTP/1
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start(const http::RequestHead& head, bool end) {
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start(const http::RequestHead& head, bool end, bool fresh) {
   if (protocol_ == Protocol::kHttp2) return start_h2(head, end);
-  return start_h1(head, end);
+  return start_h1(head, end, fresh);
 }
 
 H1Client* Client::idle_h1() const {
@@ -114,12 +114,22 @@ H1Client* Client::idle_h1() const {
   return nullptr;
 }
 
+// An idle connection that this request may go on.
+H1Client* Client::open_h1(const http::RequestHead& head, bool end) const {
+  bool repeatable = end && http::is_idempotent(head.method_kind);
+  for (;;) {
+    H1Client* c = idle_h1();
+    if (!c || repeatable || c->look()) return c;
+  }
+}
+
 bool Client::may_dial_h1() const { return h1_.size() + dials_ < options_.max_connections; }
 
-rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::RequestHead& head, bool end) {
+rt::Task<Result<std::unique_ptr<ClientExchange>>> Client::start_h1(const http::RequestHead& head, bool end,
+                                                                   bool fresh) {
   for (bool again = false;; again = true) {
     if (again || waiters_ == 0) {  // nobody is overtaken
-      if (H1Client* c = idle_h1()) {
+      if (H1Client* c = fresh && may_dial_h1() ? nullptr : open_h1(head, end)) {
         auto exchange = c->start(head, end);
         serve_waiters();
         co_return exchange;

@@ -43,7 +43,9 @@ class Client {
   // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. Waits for its turn
   // without end: who has a deadline cancels. Errors: the connector's; kExhausted (safe to retry elsewhere) where
   // max_waiting requests wait already; kInvalid for a head that cannot be sent.
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end);
+  // HTTP/1: a request that could not be repeated (its method is not idempotent, or it has a body) gets a connection
+  // that was looked at just before. `fresh`: an idle one only where no other may be made.
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end, bool fresh = false);
   // Makes the HTTP/2 connection without a request to send, if there is none.
   rt::Task<Result<>> warm_up();
   // A request could be sent without making a connection first.
@@ -67,7 +69,7 @@ class Client {
   };
   class Turn;
   struct Dialing;
-  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h1(const http::RequestHead& head, bool end);
+  rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h1(const http::RequestHead& head, bool end, bool fresh);
   rt::Task<Result<std::unique_ptr<ClientExchange>>> start_h2(const http::RequestHead& head, bool end);
   // Waits until this request may look for room; `again`: it did before and found none, so it is the first in the queue.
   rt::Task<Result<>> wait_turn(bool again);
@@ -76,6 +78,7 @@ class Client {
   void connect_more_h2();
   rt::Task<void> connect_h2();
   H1Client* idle_h1() const;
+  H1Client* open_h1(const http::RequestHead& head, bool end) const;
   H2Client* usable_h2() const;
   bool may_dial_h1() const;
   void clean_up();

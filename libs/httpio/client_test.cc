@@ -169,6 +169,74 @@ TEST_P(Pool, DrainingConnectionsAreReplaced) {
   EXPECT_TRUE(turn_until([&] { return client->connections() == 1; }));
 }
 
+// A server that closes connections between requests without saying so. `first`: the stream of the first request.
+struct Closing : TestLoop, testing::Test {
+  std::unique_ptr<net::Listener> listener = listen();
+  std::unique_ptr<net::Stream> stream;  // the server's end of the newest connection
+  int requests = 0;
+  Client client{reactor, Protocol::kHttp1, [this] { return dial(listener->local()); }, {}};
+  rt::Task<void> answer_one(bool accept_first) {
+    if (accept_first) stream = co_await accept(*listener);
+    (void)co_await stream->read();
+    ++requests;
+    stream->write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+  }
+};
+
+rt::Task<void> one_answered(Closing& f, std::string_view method) {
+  rt::Running server(f.reactor, f.answer_one(true));
+  http::RequestHead head = get_request("/");
+  head.set_method(method);
+  auto x = co_await f.client.start(head, true);
+  EXPECT_TRUE(x);
+  EXPECT_TRUE(co_await (*x)->response());
+  x->reset();
+}
+
+rt::Task<void> goes_stale(Closing& f) {
+  co_await one_answered(f, "GET");
+  auto x = co_await f.client.start(get_request("/"), true);  // it does not look: this request may be repeated
+  f.stream.reset();
+  auto head = co_await (*x)->response();
+  EXPECT_FALSE(head);
+  EXPECT_TRUE((*x)->stale());
+  {
+    rt::Running server(f.reactor, f.answer_one(true));
+    auto again = co_await f.client.start(get_request("/"), true, true);
+    EXPECT_TRUE(co_await (*again)->response());
+  }
+  // A connection that has never served cannot be stale; nor one of which a part of the response has come.
+  f.client.drain();
+  co_await one_answered(f, "GET");
+  auto part = co_await f.client.start(get_request("/"), true);
+  (void)co_await f.stream->read();
+  f.stream->write("HTTP/1.1 2");
+  co_await rt::sleep_for(f.reactor, 5ms);
+  f.stream.reset();
+  EXPECT_FALSE(co_await (*part)->response());
+  EXPECT_FALSE((*part)->stale());
+}
+TEST_F(Closing, AReusedConnectionThatEndsUnansweredIsStale) { run(goes_stale(*this)); }
+
+rt::Task<void> post_looks(Closing& f) {
+  for (std::string_view unasked : {"", "HTTP/1.1 408 Request Timeout\r\n\r\n"}) {
+    co_await one_answered(f, "POST");
+    // The system knows, and the loop has not been told yet.
+    if (!unasked.empty()) {
+      f.stream->write(unasked);
+      f.stream->flush();
+    } else {
+      f.stream.reset();
+    }
+    co_await one_answered(f, "POST");
+    EXPECT_EQ(f.requests, 2);
+    f.requests = 0;
+    f.client.drain();
+    f.stream.reset();
+  }
+}
+TEST_F(Closing, WhatCannotBeRepeatedGoesOnNoConnectionThatHasEnded) { run(post_looks(*this)); }
+
 INSTANTIATE_TEST_SUITE_P(Both, Pool, testing::Values(Protocol::kHttp1, Protocol::kHttp2),
                          [](auto& i) { return i.param == Protocol::kHttp1 ? "Http1" : "Http2"; });
 

@@ -122,14 +122,19 @@ class ClientExchange : public Exchange {
  public:
   // The next head: 1xx heads first, then the response. Error: none will come.
   rt::Task<Result<http::ResponseHead>> response();
+  // HTTP/1: it broke off before a byte of the response, on a connection that had served before: most likely the peer
+  // was closing that connection as the request left. What may be repeated is worth one more try, on a fresh one.
+  bool stale() const { return stale_; }
 
   // ---- For connections
+  void set_stale() { stale_ = true; }
   void push_head(http::ResponseHead&& head);
 
  protected:
   using Exchange::Exchange;
 
  private:
+  bool stale_ = false;
   absl::InlinedVector<http::ResponseHead, 1> heads_;  // not yet taken; bounded by the codecs' limit on 1xx
 };
 

@@ -224,11 +224,18 @@ void H1Client::maybe_idle() {
   if (on_change_) stream_->reactor().schedule(*on_change_);
 }
 
+bool H1Client::look() {
+  if (stream_->quiet()) return true;
+  die(Error(Code::kClosed, "the peer closed the connection", Side::kPeer, Retry::kSafe));
+  return false;
+}
+
 void H1Client::die(Error e) {
   dead_ = true;
   stream_->set_follower(nullptr);
   if (auto* x = std::exchange(current_, nullptr)) {
     x->conn_ = nullptr;
+    if (e.side == Side::kPeer && !answered_ && exchanges_ > 1) x->set_stale();
     if (!response_ended_ || x->tunnel()) x->fail(std::move(e));
     else x->changed().notify();
   }

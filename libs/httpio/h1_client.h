@@ -22,6 +22,9 @@ class H1Client final {
   // Sends the head; `end`: there is no body. Requires idle(). Error: the head cannot be sent (kInvalid).
   Result<std::unique_ptr<ClientExchange>> start(const http::RequestHead& head, bool end);
   bool idle() const { return !current_ && !dead_ && !stream_->hung_up(); }
+  // Asks the socket whether the peer has ended the connection, or said something unasked for, that the loop has not yet
+  // seen; then it is dead, and this is false. Requires idle().
+  bool look();
   bool dead() const { return dead_ || (!current_ && stream_->hung_up()); }
   TimePoint idle_since() const { return idle_since_; }
   net::Stream& stream() { return *stream_; }

@@ -107,6 +107,11 @@ void FdStream::abort() {
   setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
+bool FdStream::quiet() const {
+  char byte;
+  return Stream::quiet() && ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 void FdStream::acknowledge_now() {
   int on = 1;
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);

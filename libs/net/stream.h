@@ -74,6 +74,8 @@ class Stream {
   bool broken() const { return broken_; }
   // Notified when one of these becomes true, when bytes have been sent, and when sending fails.
   rt::Signal& changed() { return changed_; }
+  // Asks the system, without taking anything: true while the other end has neither ended nor sent what is not yet read.
+  virtual bool quiet() const { return !hung_up_; }
   // Acknowledges at once what has been received. For a peer that sends a message in two small writes without
   // TCP_NODELAY: its kernel keeps the second back until the first is acknowledged, which ours delays by 40 ms.
   virtual void acknowledge_now() {}
@@ -179,6 +181,7 @@ class FdStream : public Stream, private rt::FdHandler {
  public:
   ~FdStream() override;
   void abort() override;
+  bool quiet() const override;
   void acknowledge_now() override;
   void probe(Duration every) override;
   int fd() const { return fd_.get(); }

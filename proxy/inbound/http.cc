@@ -101,16 +101,27 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
 
   bool no_body = client.head_only() && !is_connect && !is_upgrade;
   auto protocol = request.version == http::Version::kHttp2 ? httpio::Protocol::kHttp2 : httpio::Protocol::kHttp1;
-  auto app = co_await s.inbound.app(s.peer.target.port, protocol).start(request, no_body);
+  httpio::Client& pool = s.inbound.app(s.peer.target.port, protocol);
+  auto app = co_await pool.start(request, no_body);
+  Result<http::ResponseHead> head;
+  std::optional<rt::Running> uploading;
+  if (app && no_body) {
+    head = co_await response_head(client, **app);
+    if (!head && try_fresh(**app, request, no_body)) {
+      app = co_await pool.start(request, no_body, true);
+      if (app) head = co_await response_head(client, **app);
+    }
+  }
   if (!app) {
     log_warn("application unreachable", {{"port", s.peer.target.port}, {"error", app.error().reason}});
     auto e = proxy_error(app.error());
     record.answered(e);
     co_return answer_error(s, client, e);
   }
-  std::optional<rt::Running> uploading;
-  if (!no_body && !is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(client, **app));
-  auto head = co_await response_head(client, **app);
+  if (!no_body) {
+    if (!is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(client, **app));
+    head = co_await response_head(client, **app);
+  }
   if (!head) {
     uploading.reset();
     record.broke(head.error());

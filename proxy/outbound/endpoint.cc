@@ -102,9 +102,10 @@ bool Endpoint::upgrades(const http::RequestHead& head) const {
          head.method_kind != http::Method::kConnect && !http::is_upgrade(head);
 }
 
-rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send(http::RequestHead& head, bool end) {
+rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send(http::RequestHead& head, bool end,
+                                                                         bool fresh) {
   if (head.version == http::Version::kHttp2) return http2().start(head, end);
-  if (!upgrades(head)) return http1().start(head, end);
+  if (!upgrades(head)) return http1().start(head, end, fresh);
   return send_upgraded(head, end);
 }
 

@@ -32,7 +32,8 @@ class Endpoint {
 
   // Sends a request's head in the form this endpoint wants: an HTTP/1 request to another proxy goes over HTTP/2 with
   // l5d-orig-proto. Afterwards `head` is as it was, for another attempt. `end`: there is no body.
-  rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send(http::RequestHead& head, bool end);
+  // `fresh`: as for httpio::Client::start().
+  rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send(http::RequestHead& head, bool end, bool fresh);
   // True when send() carries such a request over HTTP/2.
   bool upgrades(const http::RequestHead& head) const;
   // A connection for raw bytes; the transport header is sent where the endpoint takes one.

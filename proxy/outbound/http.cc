@@ -70,6 +70,7 @@ struct Exchange {
   const Rule& rule;
   std::optional<std::string> require_id;
   bool is_connect = false, is_upgrade = false, no_body = false;
+  bool fresh = false;  // the next attempt takes no connection that was used before
   TimePoint start;
   std::optional<Sent> sent;      // the current attempt
   std::optional<Record> record;  // of it
@@ -111,7 +112,7 @@ rt::Task<std::expected<Sent, ProxyError>> send(Exchange& x) {
           cat("required identity ", quoted(*x.require_id), ", but ", (*endpoint)->addr().to_string(),
               (*endpoint)->meshed() ? cat(" is ", (*endpoint)->identity()) : std::string(" is not in the mesh"))));
     Endpoint::InFlight in_flight(*endpoint, reactor.now());
-    auto exchange = co_await (*endpoint)->send(changed ? *changed : x.client.request, x.no_body);
+    auto exchange = co_await (*endpoint)->send(changed ? *changed : x.client.request, x.no_body, x.fresh);
     if (exchange) co_return Sent(std::move(*exchange), std::move(*endpoint), std::move(in_flight), ref);
     const Error& e = exchange.error();
     // A request that cannot be sent, or whose turn would not come, says nothing about the endpoint.
@@ -162,7 +163,10 @@ rt::Task<void> exchange(Exchange& x) {
     head = co_await response_head(client, *sent->upstream);
     // An endpoint that was going away has not seen the request: another one can have it.
     constexpr int kTries = 3;
-    if (head || head.error().retry != Retry::kSafe || !x.no_body || tries == kTries) break;
+    if (head || !x.no_body || tries == kTries) break;
+    bool stale = !x.fresh && try_fresh(*sent->upstream, client.request, x.no_body);
+    if (head.error().retry != Retry::kSafe && !stale) break;
+    x.fresh |= stale;
     x.record->broke(head.error());
     x.record.reset();
     x.limits.sent_to_nobody();

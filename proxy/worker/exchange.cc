@@ -2,6 +2,10 @@
 
 namespace tulle::proxy {
 
+bool try_fresh(const httpio::ClientExchange& upstream, const http::RequestHead& request, bool no_body) {
+  return upstream.stale() && no_body && http::is_idempotent(request.method_kind);
+}
+
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
   auto r = co_await httpio::relay(client, upstream);
   if (!r && !upstream.error()) upstream.reset(http::H2Code::kCancel);

@@ -68,6 +68,10 @@ class Record {
   bool ended_ = false;
 };
 
+// An HTTP/1 connection from the pool ended as the request went out on it, and the request (`no_body`: nothing of it
+// has been used up) may be repeated: once more, on a fresh connection.
+bool try_fresh(const httpio::ClientExchange& upstream, const http::RequestHead& request, bool no_body);
+
 // Sends the request's body on, in the background of the response. Both exchanges outlive it. `client` is notified when
 // it ends.
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream);
