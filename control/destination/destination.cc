@@ -9,6 +9,8 @@ namespace {
 
 constexpr uint32_t kWeight = 10'000;
 constexpr uint16_t kTransportPort = 4143;
+// What Linkerd's control plane says of every proxy: one that no longer answers is given up after 13 s.
+constexpr wire::Http2KeepAlive kMeshedKeepAlive{.interval = 10s, .timeout = 3s, .while_idle = true};
 constexpr uint16_t kAdminPort = 4191;
 
 Result<Target> parse_service(std::string_view host, uint16_t port, std::string_view domain, std::string_view path) {
@@ -145,6 +147,7 @@ wire::Endpoint pod_endpoint(const Snapshot& snapshot, const Pod& pod, uint16_t p
   auto server = server_of(snapshot, pod, port);
   opaque =
       opaque || pod_port_is_opaque(snapshot, pod, port) || (server && server->protocol == Server::Protocol::kOpaque);
+  out.http2.emplace().keep_alive = kMeshedKeepAlive;
   out.hint = opaque ? wire::ProtocolHint::kOpaque : wire::ProtocolHint::kH2;
   if (port != kAdminPort) out.opaque_transport_port = kTransportPort;
   return out;

@@ -74,7 +74,7 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
     if (session_.queued() > kQueueMark) co_await wait_queue();
     auto bytes = co_await stream_->read();
     if (given_up_) {
-      Error e(Code::kReset,
+      Error e(Code::kTimeout,
               cat("HTTP/2 keep-alive: no answer to a PING within ", format_duration(keep_alive_.options().timeout)),
               Side::kPeer, Retry::kIdempotentOnly);
       log_info("connection given up", {{"peer", stream_->peer().to_string()}, {"error", e.reason}});

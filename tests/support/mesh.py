@@ -93,6 +93,22 @@ class Mesh(meshes.Mesh):
                 return int(path.parent.name)
         raise AssertionError(f"no tulle-control of {self.name} is running")
 
+    def proxy_pid(self, name):
+        """The pid of the tulle-proxy beside a pod's program: it is below that pod's `tulle run`."""
+        top, parents = self.process(name).pid, {}
+        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                comm, _, rest = path.read_text().partition("(")[2].rpartition(")")
+            except OSError:
+                continue
+            parents[int(path.parent.name)] = (int(rest.split()[1]), comm)
+        for pid, (above, comm) in parents.items():
+            while comm == "tulle-proxy" and above > 1:
+                if above == top:
+                    return pid
+                above = parents.get(above, (0, ""))[0]
+        raise AssertionError(f"no tulle-proxy below {top}")
+
     def kill_control(self):
         os.kill(self.control_pid(), signal.SIGKILL)
 
