@@ -15,8 +15,7 @@ namespace {
 
 constexpr size_t kMaxBody = 8 * 1024;  // of a request: a log filter
 constexpr Duration kHandshakeTimeout = 5s;
-constexpr Duration kHeaderTimeout = 10s;
-constexpr Duration kIdleTimeout = 2min;  // between requests; Prometheus scrapes each 10 s or so
+constexpr Duration kHeaderTimeout = 10s;  // and for a body, after it
 constexpr std::string_view kNotLocal = "Requests are only permitted from localhost.";
 constexpr std::string_view kText = "text/plain", kJson = "application/json";
 
@@ -81,6 +80,20 @@ struct Admin::Reply {
       : status(s), body(std::move(b)), type(t) {}  // NOLINT: reads as the value it is
 };
 
+struct Admin::Connection final : ListNode {
+  struct Done final : rt::Runnable {
+    Connection& of;
+    explicit Done(Connection& c) : of(c) {}
+    void run() override { of.admin.retire(&of); }
+  };
+  Admin& admin;
+  int requests = 0;  // in progress
+  Done done;
+  rt::Running running;
+  Connection(Admin& a, net::Accepted accepted)
+      : admin(a), done(*this), running(a.reactor_, a.serve(std::move(accepted), *this), &done) {}
+};
+
 Result<std::unique_ptr<Admin>> Admin::start(rt::Reactor& reactor, AdminOptions options, observe::Registry& registry) {
   auto listener = net::Listener::bind(reactor, options.listen);
   if (!listener) return fail(std::move(listener).error().with("admin server"));
@@ -93,10 +106,11 @@ Admin::Admin(rt::Reactor& reactor, AdminOptions options, observe::Registry& regi
       options_(std::move(options)),
       registry_(registry),
       listener_(std::move(listener)),
-      connections_(reactor),
       accepting_(reactor, accept_forever()) {}
 
-Admin::~Admin() = default;
+Admin::~Admin() {
+  while (Connection* c = connections_.pop_front()) delete c;
+}
 
 bool Admin::is_local(const AdminClient& client) const {
   if (!options_.pod_ip) return client.peer.ip.is_loopback();
@@ -110,16 +124,31 @@ rt::Task<void> Admin::accept_forever() {
       log_error("the admin server has stopped", {{"error", accepted.error().reason}});
       co_return;
     }
-    if (connections_.size() >= options_.max_connections) {
+    if (open_ >= options_.max_connections) make_room();
+    if (open_ >= options_.max_connections) {
       log_warn("too many admin connections",
                {{"client", accepted->peer.to_string()}, {"most", options_.max_connections}});
       continue;
     }
-    connections_.spawn(serve(std::move(*accepted)));
+    ++open_;
+    connections_.push_back(*new Connection(*this, std::move(*accepted)));
   }
 }
 
-rt::Task<void> Admin::serve(net::Accepted accepted) {
+void Admin::make_room() {
+  Connection* idle = nullptr;
+  connections_.for_each([&](Connection& c) {
+    if (!idle && c.requests == 0) idle = &c;
+  });
+  if (idle) retire(idle);
+}
+
+void Admin::retire(Connection* c) {
+  --open_;
+  delete c;
+}
+
+rt::Task<void> Admin::serve(net::Accepted accepted, Connection& self) {
   net::apply(accepted.fd.get(), {});
   SocketAddr local = accepted.local, peer = accepted.peer;
   auto plain = std::make_unique<net::TcpStream>(reactor_, std::move(accepted.fd), local, peer, true);
@@ -161,16 +190,31 @@ rt::Task<void> Admin::serve(net::Accepted accepted) {
   }
   httpio::ServeOptions options;
   options.header_timeout = kHeaderTimeout;
-  options.idle_timeout = kIdleTimeout;
-  httpio::Handler handler = [this, &client](std::unique_ptr<httpio::ServerExchange> x) {
-    return handle(client, std::move(x));
+  options.idle_timeout = options_.idle_timeout;
+  httpio::Handler handler = [this, &client, &self](std::unique_ptr<httpio::ServerExchange> x) {
+    return handle(client, self, std::move(x));
   };
   co_await httpio::serve(std::move(stream), protocol, std::move(initial), options, handler);
 }
 
-rt::Task<void> Admin::handle(const AdminClient& client, std::unique_ptr<httpio::ServerExchange> exchange) {
+rt::Task<void> Admin::handle(const AdminClient& client, Connection& on,
+                             std::unique_ptr<httpio::ServerExchange> exchange) {
+  struct Busy {
+    Connection& on;
+    explicit Busy(Connection& c) : on(c) { ++on.requests; }
+    ~Busy() {
+      if (--on.requests > 0 || !on.linked()) return;
+      on.unlink();
+      on.admin.connections_.push_back(on);
+    }
+  } busy(on);
+  co_await answer_to(client, std::move(exchange));
+}
+
+rt::Task<void> Admin::answer_to(const AdminClient& client, std::unique_ptr<httpio::ServerExchange> exchange) {
   const http::RequestHead& request = exchange->request;
-  auto body = co_await read_body(*exchange);
+  auto body =
+      co_await rt::with_deadline(reactor_, reactor_.now() + kHeaderTimeout, "request body", read_body(*exchange));
   if (!body && body.error().code != Code::kTooLarge) co_return;
   std::string_view path = std::string_view(request.path).substr(0, request.path.find('?'));
   std::optional<int> refused;

@@ -36,7 +36,8 @@ struct AdminOptions {
   bool log_enabled = true;  // false: /proxy-log-level is 404
   std::optional<IpAddr> pod_ip;
   Duration detect_timeout = 1s;
-  size_t max_connections = 256;
+  size_t max_connections = 256;  // one more, and the one that has been idle for longest ends
+  Duration idle_timeout = 10s;   // between requests
   // Brings values up to date that are only read for a scrape. May be empty.
   std::function<void()> before_metrics;
   // The inbound policy for this port: nothing, or the status to refuse with (403, 404, 500). May be empty: all may.
@@ -64,8 +65,12 @@ class Admin {
         std::unique_ptr<net::Listener> listener);
   struct Reply;
   rt::Task<void> accept_forever();
-  rt::Task<void> serve(net::Accepted accepted);
-  rt::Task<void> handle(const AdminClient& client, std::unique_ptr<httpio::ServerExchange> exchange);
+  struct Connection;
+  void make_room();
+  void retire(Connection* c);
+  rt::Task<void> serve(net::Accepted accepted, Connection& self);
+  rt::Task<void> handle(const AdminClient& client, Connection& on, std::unique_ptr<httpio::ServerExchange> exchange);
+  rt::Task<void> answer_to(const AdminClient& client, std::unique_ptr<httpio::ServerExchange> exchange);
   Reply answer(const AdminClient& client, std::string_view path, const http::RequestHead& request,
                std::string_view body);
   Reply metrics(const http::RequestHead& request);
@@ -79,7 +84,8 @@ class Admin {
   std::unique_ptr<net::Listener> listener_;
   bool ready_ = false;
   std::shared_ptr<const tls::Context> context_;
-  rt::Scope connections_;
+  List<Connection> connections_;  // the one that has been idle for longest first, but for those with requests
+  size_t open_ = 0;
   rt::Running accepting_;
 };
 

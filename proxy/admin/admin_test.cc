@@ -339,6 +339,48 @@ TEST(Admin, WhatIsNotHttpIsClosedAndTheSlowAreHttp1) {
   EXPECT_TRUE(until([&] { return got.ends_with("live\n"); })) << got;
 }
 
+rt::Task<void> connect_to(Fixture& f, std::unique_ptr<net::Stream>& out) {
+  auto s = co_await dial(f.reactor, f.admin->local(), {}, nullptr);
+  if (s) out = std::move(*s);
+}
+
+TEST(Admin, TheLongestIdleConnectionMakesRoom) {
+  Fixture f;
+  f.options.max_connections = 2;
+  f.start();
+  std::unique_ptr<net::Stream> idle[2];
+  std::string got[2];
+  bool ended[2] = {};
+  std::optional<rt::Running> talking[2];
+  for (int i = 0; i < 2; ++i) {
+    rt::Running c(f.reactor, connect_to(f, idle[i]));
+    TimePoint end = Clock::now() + 10s;
+    while (!idle[i] && Clock::now() < end) f.reactor.turn(10ms);
+    ASSERT_TRUE(idle[i]);
+    talking[i].emplace(f.reactor, talk(*idle[i], "GET /live HTTP/1.1\r\nhost: x\r\n\r\n", got[i], ended[i]));
+    while (!got[i].ends_with("live\n") && Clock::now() < end) f.reactor.turn(10ms);
+  }
+  EXPECT_EQ(f.get("/live").status, 200);
+  EXPECT_TRUE(ended[0]);
+  EXPECT_FALSE(ended[1]);
+}
+
+TEST(Admin, AnIdleConnectionEnds) {
+  Fixture f;
+  f.options.idle_timeout = 20ms;
+  f.start();
+  std::unique_ptr<net::Stream> s;
+  rt::Running c(f.reactor, connect_to(f, s));
+  TimePoint end = Clock::now() + 10s;
+  while (!s && Clock::now() < end) f.reactor.turn(10ms);
+  ASSERT_TRUE(s);
+  std::string got;
+  bool ended = false;
+  rt::Running t(f.reactor, talk(*s, "GET /live HTTP/1.1\r\nhost: x\r\n\r\n", got, ended));
+  while (!ended && Clock::now() < end) f.reactor.turn(10ms);
+  EXPECT_TRUE(ended);
+}
+
 TEST(Admin, TooManyConnectionsAreClosed) {
   Fixture f;
   f.options.max_connections = 0;
