@@ -65,6 +65,8 @@ rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal&
 rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer& peer, net::Stream& client,
                                                         Buffer& initial, bool& gone, TimePoint deadline) {
   rt::Reactor& reactor = in.worker.reactor;
+  in.speculation(peer.target.port).dialled();
+  in.speculative_dials->add();
   rt::Signal changed(reactor);
   bool client_ended = false, app_ended = false;
   Buffer greeting;
@@ -80,6 +82,7 @@ rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer&
   }
   gone = client_ended;
   if (greeting.empty() && !initial.empty()) co_return nullptr;
+  in.speculative_used->add();
   client.write(greeting.view());
   co_return app;
 }
@@ -89,8 +92,9 @@ rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const Serv
   Worker& w = in.worker;
   TimePoint start = w.reactor.now();
   TimePoint deadline = start + policy.detect_timeout;
-  bool wait_first =
-      initial.empty() && w.config.server_first_wait > 0s && authorize({}, policy.authorizations, peer.client());
+  bool wait_first = initial.empty() && w.config.server_first_wait > 0s &&
+                    authorize({}, policy.authorizations, peer.client()) &&
+                    in.speculation(peer.target.port).may_dial(start);
   if (wait_first) {
     auto spoke = co_await rt::until(w.reactor, start + w.config.server_first_wait, read_more(*client, initial));
     if (spoke && !*spoke) co_return;

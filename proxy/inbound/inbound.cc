@@ -15,6 +15,8 @@ constexpr observe::Family kNoPolicy =
 Inbound::Inbound(Worker& w)
     : worker(w),
       serve_options(proxy::serve_options(w, "inbound", w.config.inbound, w.inbound_drain)),
+      speculative_dials(proxy::speculative_dials(w.metrics, "inbound", "dialled")),
+      speculative_used(proxy::speculative_dials(w.metrics, "inbound", "used")),
       unanswered_(unanswered_server()),
       no_policy_defaulted_(w.metrics.counter(kNoPolicy, observe::Labels().add("action", "default"))),
       no_policy_refused_(w.metrics.counter(kNoPolicy, observe::Labels().add("action", "refused"))) {

@@ -67,6 +67,9 @@ struct Inbound {
   // Connections to the application on one of its ports.
   httpio::Client& app(uint16_t port, httpio::Protocol protocol);
   rt::Task<Result<std::unique_ptr<net::Stream>>> connect_app(SocketAddr target);
+  // Dials of the application on one of its ports because a client was silent.
+  SpeculativeDials& speculation(uint16_t port) { return apps_[port].speculation; }
+  observe::CounterRef speculative_dials, speculative_used;
   observe::CounterRef http_error(Reason reason);
   observe::CounterRef tcp_error(const SocketAddr& target, std::string_view reason);
 
@@ -77,6 +80,7 @@ struct Inbound {
   std::vector<PortWatch> eager_;
   struct App {
     std::unique_ptr<httpio::Client> http1, http2;
+    SpeculativeDials speculation;
   };
   absl::flat_hash_map<uint16_t, App> apps_;
 };

@@ -66,16 +66,10 @@ rt::Task<Speaks> detect(rt::Reactor& reactor, net::Stream& client, Buffer& initi
 
 // A target of which nothing is configured about HTTP may be a server that speaks first; then its client is silent.
 bool may_be_server_first(Outbound& o, Target& t, const OutboundPolicy& policy) {
-  constexpr uint32_t kDialsInSecond = 10;
   if (o.worker.config.server_first_wait == 0s || t.client_first) return false;
   for (const auto& r : policy.http1.routes)
     if (!r.metadata.is_default()) return false;
-  TimePoint now = o.worker.reactor.now();
-  if (now - t.dial_second >= 1s) {
-    t.dial_second = now;
-    t.dials_in_second = 0;
-  }
-  return t.dials_in_second < kDialsInSecond;
+  return t.speculation.may_dial(o.worker.reactor.now());
 }
 
 rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal& changed) {
@@ -87,7 +81,7 @@ rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal&
 // (or the client spoke no HTTP), and all is done. False: go on and detect.
 rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Resolved> policy,
                                 std::unique_ptr<net::Stream>& client, Buffer& initial, TimePoint deadline) {
-  ++t.dials_in_second;
+  t.speculation.dialled();
   o.speculative_dials->add();
   rt::Reactor& reactor = o.worker.reactor;
   rt::Signal changed(reactor);
@@ -96,7 +90,7 @@ rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Re
   OpaqueUpstream upstream;
   {
     rt::Running client_reads(reactor, read_first(*client, initial, client_ended, changed));
-    auto dialled = co_await dial_opaque(o, policy);
+    auto dialled = co_await dial_opaque(o, policy, true);
     if (!dialled) co_return false;
     upstream = std::move(*dialled);
     rt::Running server_reads(reactor, read_first(*upstream.stream, greeting, server_ended, changed));
@@ -155,6 +149,10 @@ rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
   auto target = o.target(*dst);
   observe::TcpSeries series(w.metrics, observe::outbound_tcp_source(dst->ip.to_string(), dst->port));
   series.opened();
+  struct Closed {
+    observe::TcpSeries& series;
+    ~Closed() { series.closed(""); }
+  } closed{series};
   std::unique_ptr<net::Stream> client =
       std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
 
@@ -176,7 +174,6 @@ rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
     case Kind::kOpaque:
     case Kind::kTls: co_await serve_opaque(o, target, std::move(client), Buffer()); break;
   }
-  series.closed("");
   o.touch(*target);
 }
 

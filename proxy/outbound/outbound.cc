@@ -7,8 +7,6 @@ namespace {
 constexpr observe::Family kNoDiscovery =
     observe::om_counter("tulle_no_discovery_total",
                         "Connections to targets about which the control plane said nothing in time, by what was done");
-constexpr observe::Family kSpeculative = observe::om_counter(
-    "tulle_speculative_dials_total", "Opaque connections made because the client was silent, by result");
 }  // namespace
 
 Outbound::Outbound(Worker& w)
@@ -16,8 +14,8 @@ Outbound::Outbound(Worker& w)
       serve_options(proxy::serve_options(w, "outbound", w.config.outbound, w.drain)),
       no_discovery_forwarded(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "forwarded"))),
       no_discovery_refused(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "refused"))),
-      speculative_dials(w.metrics.counter(kSpeculative, observe::Labels().add("result", "dialled"))),
-      speculative_used(w.metrics.counter(kSpeculative, observe::Labels().add("result", "used"))) {}
+      speculative_dials(proxy::speculative_dials(w.metrics, "outbound", "dialled")),
+      speculative_used(proxy::speculative_dials(w.metrics, "outbound", "used")) {}
 
 std::shared_ptr<Target> Outbound::target(SocketAddr addr) {
   auto found = targets_.find(addr);

@@ -34,8 +34,7 @@ struct Target : ListNode {
   std::shared_ptr<const Resolved> resolved;
   bool client_first = false;  // a client of it spoke first: no opaque dial on silence
   TimePoint last_used{};
-  uint32_t dials_in_second = 0;  // speculative ones
-  TimePoint dial_second{};
+  SpeculativeDials speculation;
 };
 
 struct Outbound {
@@ -80,11 +79,14 @@ rt::Task<void> serve_http(Outbound& outbound, std::shared_ptr<Target> target, ht
 rt::Task<void> serve_opaque(Outbound& outbound, std::shared_ptr<Target> target, std::unique_ptr<net::Stream> client,
                             Buffer initial);
 // The first half of it: a connection to an endpoint. Error: the reason, already counted.
+// `speculative`: it may come to nothing, so that it is no load.
 struct OpaqueUpstream {
   std::unique_ptr<net::Stream> stream;
   std::shared_ptr<Endpoint> endpoint;
+  Duration took{};  // to connect: the sample of the load, once it is used
 };
-rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& outbound, std::shared_ptr<const Resolved> policy);
+rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& outbound, std::shared_ptr<const Resolved> policy,
+                                             bool speculative);
 rt::Task<void> copy_opaque(Outbound& outbound, std::unique_ptr<net::Stream> client, Buffer initial,
                            OpaqueUpstream upstream);
 

@@ -20,7 +20,7 @@ Result<size_t> choose(Outbound& o, const Resolved& policy) {
 
 }  // namespace
 
-rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const Resolved> policy) {
+rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const Resolved> policy, bool speculative) {
   constexpr int kAttempts = 3;
   auto backend = choose(o, *policy);
   if (!backend) {
@@ -37,12 +37,11 @@ rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const 
       o.tcp_error(reason_name(endpoint.error().reason))->add();
       co_return fail(Code::kUnavailable, endpoint.error().text);
     }
-    Endpoint::InFlight in_flight(*endpoint, o.worker.reactor.now());
+    TimePoint start = o.worker.reactor.now();
+    std::optional<Endpoint::InFlight> in_flight;
+    if (!speculative) in_flight.emplace(*endpoint, start);
     auto stream = co_await (*endpoint)->open_stream();
-    if (stream) {
-      in_flight.measured(o.worker.reactor.now());
-      co_return OpaqueUpstream{std::move(*stream), std::move(*endpoint)};
-    }
+    if (stream) co_return OpaqueUpstream{std::move(*stream), std::move(*endpoint), o.worker.reactor.now() - start};
     balancer.connect_failed(*endpoint, stream.error());
     // Nothing has been sent: another endpoint can do it.
     if (attempt == kAttempts || stream.error().retry != Retry::kSafe) {
@@ -55,7 +54,9 @@ rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const 
 
 rt::Task<void> copy_opaque(Outbound& o, std::unique_ptr<net::Stream> client, Buffer initial, OpaqueUpstream upstream) {
   auto& series = upstream.endpoint->tcp_series();
-  Endpoint::InFlight in_flight(upstream.endpoint, o.worker.reactor.now());
+  TimePoint now = o.worker.reactor.now();
+  Endpoint::InFlight in_flight(upstream.endpoint, now - upstream.took);
+  in_flight.measured(now);
   series.opened();
   upstream.stream->write(initial.view());
   uint64_t first = initial.size();
@@ -73,7 +74,7 @@ rt::Task<void> copy_opaque(Outbound& o, std::unique_ptr<net::Stream> client, Buf
 
 rt::Task<void> serve_opaque(Outbound& o, std::shared_ptr<Target> target, std::unique_ptr<net::Stream> client,
                             Buffer initial) {
-  auto upstream = co_await dial_opaque(o, target->resolved);
+  auto upstream = co_await dial_opaque(o, target->resolved, false);
   if (!upstream) {
     client->abort();
     co_return;

@@ -15,6 +15,8 @@ constexpr observe::Family kConnectionsRefused =
     observe::om_counter("tulle_http_connections_refused_total",
                         "HTTP connections that were ended because of what the client sent, by reason");
 
+constexpr observe::Family kSpeculative = observe::om_counter(
+    "tulle_speculative_dials_total", "Connections made because the client was silent, by direction and result");
 constexpr observe::Family kEvicted =
     observe::om_counter("tulle_cache_evictions_total", "What was forgotten because a cache was full");
 
@@ -38,6 +40,10 @@ http::H2Options h2_options(const Http2ServerConfig& c) {
 }
 
 }  // namespace
+
+observe::CounterRef speculative_dials(observe::Shard& m, std::string_view direction, std::string_view result) {
+  return m.counter(kSpeculative, observe::Labels().add("direction", direction).add("result", result));
+}
 
 Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* p, TargetHub& t, EndpointHub& e,
                PortHub& i)

@@ -59,6 +59,26 @@ class Limit {
   size_t used_ = 0;
 };
 
+// Dials of one target that were made because its client was silent: at most ten in a second.
+class SpeculativeDials {
+ public:
+  bool may_dial(TimePoint now) {
+    if (now - second_ >= 1s) {
+      second_ = now;
+      dials_ = 0;
+    }
+    return dials_ < kInSecond;
+  }
+  void dialled() { ++dials_; }
+
+ private:
+  static constexpr uint32_t kInSecond = 10;
+  uint32_t dials_ = 0;
+  TimePoint second_{};
+};
+// Their counter, by direction and result: "dialled", and of these "used".
+observe::CounterRef speculative_dials(observe::Shard& metrics, std::string_view direction, std::string_view result);
+
 struct Worker {
   // `pod`: null outside of a rootless pod.
   Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* pod, TargetHub& targets,
