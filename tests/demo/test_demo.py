@@ -2,6 +2,7 @@
 import os
 import pathlib
 import signal
+import shutil
 import subprocess
 import tempfile
 import time
@@ -80,10 +81,11 @@ def test_the_next_demo_removes_what_a_killed_one_has_left(binaries, tmp_path, mo
     running = subprocess.Popen(["/usr/bin/python3", "-c", "import time; time.sleep(60)", "demo.py"])
     cmdline = pathlib.Path(f"/proc/{running.pid}/cmdline")
     wait_until("it has its name", lambda: b"demo.py" in cmdline.read_bytes(), 10)
+    runtime = tempfile.mkdtemp(dir="/tmp")  # short: a socket's path has at most 107 bytes
     try:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         kept = [f"tulle-demo-{running.pid}-abc", f"state/tulle/demo-{running.pid}", "state/tulle/demo-mine", "tulle-demo-other"]
         for name in (*kept, f"tulle-demo-{gone.pid}-abc", f"state/tulle/demo-{gone.pid}"):
             (tmp_path / name / "x").mkdir(parents=True)
@@ -93,3 +95,4 @@ def test_the_next_demo_removes_what_a_killed_one_has_left(binaries, tmp_path, mo
     finally:
         running.kill()
         running.wait()
+        shutil.rmtree(runtime)
