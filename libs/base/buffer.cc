@@ -1,12 +1,18 @@
 #include "libs/base/buffer.h"
 
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
+#include "libs/base/buffered.h"
 #include "libs/base/check.h"
 
 namespace tulle {
 namespace {
+
+std::atomic<int64_t> told{0};  // bytes in blocks, of all threads; only a sum, which nobody waits for
 
 // Blocks of two common sizes are kept per thread: giving the top of the heap back to the system after each burst
 // costs more than the copy itself (measured: 15–23 % of bulk traffic).
@@ -16,7 +22,16 @@ struct Pool {
   char* small[kMaxSmall];
   char* large[kMaxLarge];
   size_t smalls = 0, larges = 0;
+  int64_t untold = 0;
+  void count(int64_t bytes) {
+    constexpr int64_t kTell = 64 * 1024;
+    untold += bytes;
+    if (untold < kTell && untold > -kTell) return;
+    told.fetch_add(untold, std::memory_order_relaxed);
+    untold = 0;
+  }
   ~Pool() {
+    told.fetch_add(untold, std::memory_order_relaxed);
     while (smalls) std::free(small[--smalls]);
     while (larges) std::free(large[--larges]);
   }
@@ -25,25 +40,26 @@ thread_local Pool pool;
 
 char* take(size_t& capacity) {
   char* block = nullptr;
-  if (capacity <= Pool::kSmall) {
-    capacity = Pool::kSmall;
-    if (pool.smalls) return pool.small[--pool.smalls];
-  } else if (capacity <= Pool::kLarge && capacity > 16 * 1024) {
-    capacity = Pool::kLarge;
-    if (pool.larges) return pool.large[--pool.larges];
-  }
+  if (capacity <= Pool::kSmall) capacity = Pool::kSmall;
+  else if (capacity <= Pool::kLarge && capacity > 16 * 1024) capacity = Pool::kLarge;
+  pool.count(static_cast<int64_t>(capacity));
+  if (capacity == Pool::kSmall && pool.smalls) return pool.small[--pool.smalls];
+  if (capacity == Pool::kLarge && pool.larges) return pool.large[--pool.larges];
   block = static_cast<char*>(std::malloc(capacity));
   TULLE_CHECK(block != nullptr);
   return block;
 }
 
 void give(char* block, size_t capacity) {
+  pool.count(-static_cast<int64_t>(capacity));
   if (capacity == Pool::kSmall && pool.smalls < Pool::kMaxSmall) pool.small[pool.smalls++] = block;
   else if (capacity == Pool::kLarge && pool.larges < Pool::kMaxLarge) pool.large[pool.larges++] = block;
   else std::free(block);
 }
 
 }  // namespace
+
+size_t buffered_bytes() { return static_cast<size_t>(std::max<int64_t>(0, told.load(std::memory_order_relaxed))); }
 
 void Buffer::release() {
   if (data_) give(data_, capacity_);

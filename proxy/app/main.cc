@@ -11,6 +11,7 @@
 #include <sstream>
 #include <thread>
 
+#include "libs/base/buffered.h"
 #include "libs/base/log.h"
 #include "libs/net/netns.h"
 #include "libs/net/resolver.h"
@@ -31,6 +32,8 @@ namespace {
 
 constexpr int kExitConfig = 64, kExitFailed = 1;
 constexpr observe::Family kBuildInfo = observe::om_gauge("proxy_build_info", "Proxy build info");
+constexpr observe::Family kBuffered = observe::om_gauge(
+    "tulle_buffered_bytes", "Memory of the buffers in which bytes wait to be read, sent or understood");
 constexpr observe::Family kLoopStalls = observe::om_counter(
     "tulle_loop_stalls_total", "Seconds in which one turn held a loop for more than 10 ms, by thread");
 
@@ -99,10 +102,12 @@ rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<Wor
     stalls->add();
     log_debug("loop held", {{"thread", thread}, {"for_ms", longest / 1ms}});
   };
+  observe::GaugeRef buffered = shard.gauge(kBuffered, {});
   HeapKeeper heap;
   for (;;) {
     co_await rt::sleep_for(control, 1s);
     heap.look();
+    buffered->set(static_cast<double>(buffered_bytes()));
     check("control", control.take_longest_turn(), control_stalls);
     for (auto& w : workers) check("worker", w->take_longest_turn(), worker_stalls);
   }

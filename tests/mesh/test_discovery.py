@@ -143,4 +143,5 @@ def test_a_program_that_scans_addresses_does_not_fill_the_proxy(mesh):
         assert pod.running(), pod.log()
         text = metrics(mesh, "scanner")
         assert count(text, "tulle_open", direction="outbound", kind="targets") == 20, text
+        assert "\ntulle_buffered_bytes " in text, text
         assert count(text, "tulle_cache_evictions_total", cache="targets") == 80, text
