@@ -25,7 +25,7 @@ def wait_until(what, condition, seconds, every=0.02):
 class Process:
     """One child: its own session, its output in a file, killed with its whole session by pid."""
 
-    def __init__(self, name, command, folder, env=None, cwd=None):
+    def __init__(self, name, command, folder, env=None, cwd=None, pass_fds=()):
         self.name, self.command = name, [str(c) for c in command]
         self.log_path = pathlib.Path(folder) / f"{name}.log"
         parent = os.getpid()
@@ -37,7 +37,7 @@ class Process:
 
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cwd,
-                                          env={**os.environ, **(env or {})}, start_new_session=True, preexec_fn=in_child)
+                                          env={**os.environ, **(env or {})}, start_new_session=True, preexec_fn=in_child, pass_fds=pass_fds)
         self.pid = self.popen.pid
 
     def running(self):

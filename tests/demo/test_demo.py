@@ -13,7 +13,8 @@ import pytest
 from procs import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DEMO = ["/usr/bin/python3", "-B", str(ROOT / "examples/shop/demo.py")]
+WITHOUT_WIRE = [] if demo.wire.obtain(ask=False) else ["--no-wire"]  # looking at packets needs root, or sudo without a password
+DEMO = ["/usr/bin/python3", "-B", str(ROOT / "examples/shop/demo.py"), *WITHOUT_WIRE]
 
 
 def left_behind(name):
@@ -44,6 +45,7 @@ def test_the_demo_holds_its_conditions(binaries, folder):
     print(done.stdout, done.stderr)
     assert done.returncode == 0
     assert "FAIL" not in done.stdout
+    assert ("in plain in 0 of " in done.stdout) != bool(WITHOUT_WIRE)
     for edge in ("load → web", "web → api", "api → rates", "api → store", "api → mail"):
         row = next(line for line in reversed(done.stdout.splitlines()) if line.startswith(edge))
         assert row.split()[3] == "100" and " yes " in row, row
@@ -58,6 +60,18 @@ def test_round_robin_fails_the_demo(binaries, folder):
     assert done.returncode == 1, done.stdout + done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith(" FAIL")]
     assert len(failed) == 1 and "of an equal share while slow" in failed[0], failed
+
+
+def test_no_look_at_the_wire_is_no_success(binaries, tmp_path):
+    """Where packets cannot be seen the demo says so at once, with the remedy, rather than pass without that check."""
+    (tmp_path / "sudo").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "sudo").chmod(0o755)
+    caps = [] if os.getuid() else ["setpriv", "--bounding-set=-net_raw"]
+    start = time.monotonic()
+    done = subprocess.run([*caps, *DEMO[:3], "--for", "20s"], env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, text=True,
+                          capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and "--no-wire" in done.stderr and done.stderr.count("\n") == 1, done.stdout + done.stderr
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
