@@ -38,11 +38,12 @@ H2Conn::~H2Conn() { stream_->set_flusher(nullptr); }
 // The one place where a turn's frames are made and sent.
 void H2Conn::flush() {
   constexpr size_t kAtOnce = 256 * 1024;
-  while (session_.want_write() && stream_->pending() < kAtOnce && !stream_->write_error()) {
-    session_.produce(stream_->out(), kAtOnce);
+  auto has_room = [&] { return stream_->pending() < kAtOnce && !stream_->write_error(); };
+  do {
+    if (session_.want_write() && has_room()) session_.produce(stream_->out(), kAtOnce);
     stream_->flush();
-  }
-  stream_->flush();
+    // What waited may have gone whole, and then nothing else would come to ask for more.
+  } while (session_.want_write() && has_room());
   if (session_.finished()) stream_->interrupt_read();
 }
 
