@@ -8,6 +8,7 @@
 
 #include "libs/base/buffered.h"
 #include "libs/base/check.h"
+#include "libs/base/sanitized.h"
 
 namespace tulle {
 namespace {
@@ -18,9 +19,9 @@ std::atomic<int64_t> told{0};  // bytes in blocks, of all threads; only a sum, w
 // costs more than the copy itself (measured: 15–23 % of bulk traffic).
 struct Pool {
   static constexpr size_t kSmall = 4096, kLarge = 96 * 1024;
-  static constexpr size_t kMaxSmall = 64, kMaxLarge = 16;
-  char* small[kMaxSmall];
-  char* large[kMaxLarge];
+  static constexpr size_t kMaxSmall = kSanitized ? 0 : 64, kMaxLarge = kSanitized ? 0 : 16;
+  char* small[kMaxSmall + 1];
+  char* large[kMaxLarge + 1];
   size_t smalls = 0, larges = 0;
   int64_t untold = 0;
   void count(int64_t bytes) {

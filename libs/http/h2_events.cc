@@ -1,12 +1,13 @@
 #include <algorithm>
 
 #include "libs/base/check.h"
+#include "libs/base/sanitized.h"
 #include "libs/http/h2_impl.h"
 
 namespace tulle::http {
 namespace {
 
-constexpr size_t kSpareStreams = 64;
+constexpr size_t kSpareStreams = kSanitized ? 0 : 64;
 
 int64_t content_length(const Headers& headers) {
   auto value = headers.get(HeaderId::kContentLength);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "libs/base/check.h"
+#include "libs/base/sanitized.h"
 
 namespace tulle::http {
 namespace {
@@ -30,8 +31,8 @@ constexpr ByLength order_by_length() {
 constexpr ByLength kByLength = order_by_length();
 
 struct Blocks {
-  static constexpr size_t kSize = 512, kKeep = 64;
-  char* kept[kKeep];
+  static constexpr size_t kSize = 512, kKeep = kSanitized ? 0 : 64;
+  char* kept[kKeep + 1];
   size_t count = 0;
   ~Blocks() {
     while (count) std::free(kept[--count]);

@@ -1,12 +1,14 @@
 #include <cstdlib>
 #include <new>
 
+#include "libs/base/sanitized.h"
 #include "libs/rt/task.h"
 
 namespace tulle::rt::detail {
 namespace {
 
-constexpr size_t kClass = 128, kClasses = 16, kKeep = 64;  // frames up to 2 KiB, 64 of each class kept
+constexpr size_t kClass = 128, kClasses = 16;  // frames up to 2 KiB
+constexpr size_t kKeep = kSanitized ? 0 : 64;  // of each class
 
 // Memory only, as malloc's own caches are: no frame is ever shared between threads.
 struct FramePool {
