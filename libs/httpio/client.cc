@@ -115,12 +115,30 @@ H1Client* Client::idle_h1() const {
 }
 
 // An idle connection that this request may go on.
-H1Client* Client::open_h1(const http::RequestHead& head, bool end) const {
-  bool repeatable = end && http::is_idempotent(head.method_kind);
-  for (;;) {
-    H1Client* c = idle_h1();
-    if (!c || repeatable || c->look()) return c;
+H1Client* Client::open_h1(const http::RequestHead& head, bool end) {
+  if (end && http::is_idempotent(head.method_kind)) return idle_h1();
+  TimePoint now = reactor_.now();
+  Duration kept = now < distrust_until_ ? leaves_after_ : Duration::max();
+  H1Client* doubtful = nullptr;
+  for (auto it = h1_.rbegin(); it != h1_.rend(); ++it) {
+    H1Client* c = it->get();
+    if (!c->idle()) continue;
+    if (now - c->idle_since() + kKeepMargin >= std::min(kept, c->announced())) doubtful = c;
+    else if (c->look()) return c;
   }
+  std::erase_if(h1_, [&](auto& c) { return c.get() == doubtful; });  // so that idle ones do not add up
+  return nullptr;
+}
+
+// A connection that is over. The shortest time says what to expect; a longer one does not make it last.
+void Client::note_end(const H1Client& c) {
+  auto after = c.left_after();
+  if (!after) return;
+  if (options_.on_unannounced_end) options_.on_unannounced_end();
+  TimePoint now = reactor_.now();
+  if (now < distrust_until_ && *after > leaves_after_) return;
+  leaves_after_ = *after;
+  distrust_until_ = now + options_.distrust;
 }
 
 bool Client::may_dial_h1() const { return h1_.size() + dials_ < options_.max_connections; }
@@ -213,9 +231,9 @@ void Client::clean_up() {
   size_t idle = 0;
   TimePoint next = kNever;
   std::erase_if(h1_, [&](auto& c) {
-    if (c->dead()) return true;
+    if (c->dead()) return note_end(*c), true;
     if (!c->idle()) return false;
-    TimePoint until = c->idle_since() + options_.idle_timeout;
+    TimePoint until = c->idle_since() + std::min(options_.idle_timeout, c->announced());
     if (until <= now || ++idle > options_.max_idle) return true;
     next = std::min(next, until);
     return false;

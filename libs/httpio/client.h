@@ -24,9 +24,14 @@ class H2Client;
 struct ClientOptions {
   http::Limits limits;
   http::H2Options h2;
-  KeepAliveOptions keep_alive;      // HTTP/2
-  size_t max_idle = 10'000;         // HTTP/1 connections kept while unused
-  Duration idle_timeout = 3s;       // HTTP/1: after which an unused one is closed
+  KeepAliveOptions keep_alive;  // HTTP/2
+  size_t max_idle = 10'000;     // HTTP/1 connections kept while unused
+  // HTTP/1: after which an unused one is closed; sooner where the peer has announced that it keeps it for less.
+  Duration idle_timeout = 3s;
+  // HTTP/1: for so long it is remembered that the peer has ended an idle connection without having announced it, and
+  // after what time; see start(). Each such end is told to `on_unannounced_end`, if set.
+  Duration distrust = 60s;
+  std::function<void()> on_unannounced_end;
   size_t max_connections = 10'000;  // HTTP/1: in all, those that are being made included; above, a request waits
   size_t max_waiting = 10'000;      // requests that wait for a connection or, over HTTP/2, for a stream
 };
@@ -43,8 +48,10 @@ class Client {
   // Sends a request's head on a connection that has room, made if need be. `end`: it has no body. Waits for its turn
   // without end: who has a deadline cancels. Errors: the connector's; kExhausted (safe to retry elsewhere) where
   // max_waiting requests wait already; kInvalid for a head that cannot be sent.
-  // HTTP/1: a request that could not be repeated (its method is not idempotent, or it has a body) gets a connection
-  // that was looked at just before. `fresh`: an idle one only where no other may be made.
+  // HTTP/1: a request that could not be repeated (its method is not idempotent, or it has a body) gets an idle
+  // connection only if it has been idle for at least a second less than the peer is known to keep one (as announced,
+  // and as it has done lately), and the system knows of no end of it; otherwise a fresh one takes the place of an idle
+  // one. `fresh`: an idle one only where no other may be made.
   rt::Task<Result<std::unique_ptr<ClientExchange>>> start(const http::RequestHead& head, bool end, bool fresh = false);
   // Makes the HTTP/2 connection without a request to send, if there is none.
   rt::Task<Result<>> warm_up();
@@ -78,7 +85,8 @@ class Client {
   void connect_more_h2();
   rt::Task<void> connect_h2();
   H1Client* idle_h1() const;
-  H1Client* open_h1(const http::RequestHead& head, bool end) const;
+  H1Client* open_h1(const http::RequestHead& head, bool end);
+  void note_end(const H1Client& c);
   H2Client* usable_h2() const;
   bool may_dial_h1() const;
   void clean_up();
@@ -92,6 +100,8 @@ class Client {
   IdleTimer idle_timer_;
   std::vector<std::unique_ptr<H1Client>> h1_;  // the most recently used idle one is taken first
   std::vector<std::unique_ptr<H2Client>> h2_;
+  Duration leaves_after_{};                // HTTP/1: the peer has ended a connection that was idle for so long,
+  TimePoint distrust_until_{};             // to be heeded until then
   std::optional<rt::Running> connecting_;  // HTTP/2: one attempt serves all that wait
   TimePoint no_extra_before_{};            // HTTP/2: after a failed attempt to have one more connection
   List<Dialing> dialing_;                  // HTTP/1: attempts in progress

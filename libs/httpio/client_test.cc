@@ -173,24 +173,40 @@ TEST_P(Pool, DrainingConnectionsAreReplaced) {
 struct Closing : TestLoop, testing::Test {
   std::unique_ptr<net::Listener> listener = listen();
   std::unique_ptr<net::Stream> stream;  // the server's end of the newest connection
-  int requests = 0;
-  Client client{reactor, Protocol::kHttp1, [this] { return dial(listener->local()); }, {}};
+  int requests = 0, dials = 0, unannounced = 0;
+  std::string fields;  // of each answer
+  Client client{reactor, Protocol::kHttp1, [this] { return counted(); }, client_options()};
+  ClientOptions client_options(Duration distrust = 60s) {
+    ClientOptions o;
+    o.distrust = distrust;
+    o.on_unannounced_end = [this] { ++unannounced; };
+    return o;
+  }
+  rt::Task<Result<std::unique_ptr<net::Stream>>> counted() {
+    ++dials;
+    return dial(listener->local());
+  }
   rt::Task<void> answer_one(bool accept_first) {
     if (accept_first) stream = co_await accept(*listener);
     (void)co_await stream->read();
     ++requests;
-    stream->write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    stream->write(cat("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n", fields, "\r\n"));
   }
 };
 
-rt::Task<void> one_answered(Closing& f, std::string_view method) {
-  rt::Running server(f.reactor, f.answer_one(true));
+rt::Task<void> one_answered(Closing& f, std::string_view method, Client& client, bool fresh = true) {
+  int dials = f.dials;
+  rt::Running server(f.reactor, f.answer_one(fresh));
   http::RequestHead head = get_request("/");
   head.set_method(method);
-  auto x = co_await f.client.start(head, true);
+  auto x = co_await client.start(head, true);
+  EXPECT_EQ(f.dials - dials, fresh) << method;
   EXPECT_TRUE(x);
   EXPECT_TRUE(co_await (*x)->response());
   x->reset();
+}
+rt::Task<void> one_answered(Closing& f, std::string_view method, bool fresh = true) {
+  return one_answered(f, method, f.client, fresh);
 }
 
 rt::Task<void> goes_stale(Closing& f) {
@@ -236,6 +252,62 @@ rt::Task<void> post_looks(Closing& f) {
   }
 }
 TEST_F(Closing, WhatCannotBeRepeatedGoesOnNoConnectionThatHasEnded) { run(post_looks(*this)); }
+
+// Connections that end soon after their answer: what cannot be repeated goes on no used one, for a while.
+rt::Task<void> distrusts(Closing& f, Client& client, bool forgets) {
+  co_await one_answered(f, "POST", client);
+  co_await one_answered(f, "POST", client, false);
+  f.stream.reset();
+  while (client.connections() > 0) co_await client.changed().wait();
+  EXPECT_EQ(f.unannounced, 1);
+  co_await one_answered(f, "POST", client);
+  co_await one_answered(f, "POST", client, !forgets);
+  EXPECT_EQ(client.connections(), 1u);  // idle ones do not add up
+  co_await one_answered(f, "GET", client, false);
+  EXPECT_EQ(f.unannounced, 1);  // we have closed the other one
+}
+TEST_F(Closing, AfterAnUnannouncedEndWhatCannotBeRepeatedGetsFreshConnections) { run(distrusts(*this, client, false)); }
+TEST_F(Closing, DistrustIsForgotten) {
+  Client other(reactor, Protocol::kHttp1, [this] { return counted(); }, client_options(0s));
+  run(distrusts(*this, other, true));
+}
+
+rt::Task<void> ends_under_a_request(Closing& f) {
+  co_await one_answered(f, "GET");
+  auto x = co_await f.client.start(get_request("/"), true);
+  f.stream.reset();
+  EXPECT_FALSE(co_await (*x)->response());
+  while (f.client.connections() > 0) co_await f.client.changed().wait();
+  EXPECT_EQ(f.unannounced, 1);
+  co_await one_answered(f, "POST");
+  co_await one_answered(f, "POST");
+}
+TEST_F(Closing, AnEndUnderARequestCountsToo) { run(ends_under_a_request(*this)); }
+
+rt::Task<void> announces(Closing& f) {
+  f.fields = "Keep-Alive: max=9, Timeout=60\r\n";
+  co_await one_answered(f, "POST");
+  co_await one_answered(f, "POST", false);
+  // Too near its end for what cannot be repeated.
+  f.fields = "Keep-Alive: timeout=1\r\n";
+  co_await one_answered(f, "POST", false);
+  co_await one_answered(f, "POST");
+  co_await one_answered(f, "GET", false);
+  f.stream.reset();
+  while (f.client.connections() > 0) co_await f.client.changed().wait();
+  EXPECT_EQ(f.unannounced, 0);
+  // A new answer has a new say; what is not a number says nothing.
+  f.fields = "Keep-Alive: timeout=-1\r\n";
+  co_await one_answered(f, "POST");
+  co_await one_answered(f, "POST", false);
+  // Announced for later: an end before that was not.
+  f.fields = "Keep-Alive: timeout=60\r\n";
+  co_await one_answered(f, "POST", false);
+  f.stream.reset();
+  while (f.client.connections() > 0) co_await f.client.changed().wait();
+  EXPECT_EQ(f.unannounced, 1);
+}
+TEST_F(Closing, AnAnnouncedEndIsHeeded) { run(announces(*this)); }
 
 INSTANTIATE_TEST_SUITE_P(Both, Pool, testing::Values(Protocol::kHttp1, Protocol::kHttp2),
                          [](auto& i) { return i.param == Protocol::kHttp1 ? "Http1" : "Http2"; });

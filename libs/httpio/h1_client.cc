@@ -11,6 +11,23 @@ using http::BodyFraming;
 using http::Framing;
 using Event = http::H1Parser::Event;
 
+namespace {
+
+// Keep-Alive: timeout=SECONDS, max=…; the longest time for a response that has none.
+Duration announced_timeout(const http::Headers& headers) {
+  Duration timeout = Duration::max();
+  auto value = headers.get(http::HeaderId::kKeepAlive);
+  if (!value) return timeout;
+  http::for_each_token(*value, [&](std::string_view parameter) {
+    constexpr std::string_view kName = "timeout=";
+    if (!iequals(parameter.substr(0, kName.size()), kName)) return;
+    if (auto n = parse_number<uint32_t>(parameter.substr(kName.size()))) timeout = std::chrono::seconds(*n);
+  });
+  return timeout;
+}
+
+}  // namespace
+
 // ---- The exchange
 
 class H1ClientExchange final : public ClientExchange {
@@ -123,6 +140,7 @@ Result<std::unique_ptr<ClientExchange>> H1Client::start(const http::RequestHead&
   request_sent_ = end || head.method_kind == http::Method::kConnect || upgrade;
   response_ended_ = answered_ = false;
   reusable_ = true;
+  idle_before_ = stream_->reactor().now() - idle_since_;
   ++exchanges_;
   return exchange;
 }
@@ -184,6 +202,7 @@ bool H1Client::feed(Bytes& in) {
         break;
       case Event::kResponse:
         if (!parser_.keep_alive()) reusable_ = false;
+        else announced_ = announced_timeout(parser_.response().headers);
         if (!current_) break;
         if (parser_.framing() == Framing::kTunnel) {
           reusable_ = false;
@@ -230,12 +249,23 @@ bool H1Client::look() {
   return false;
 }
 
+std::optional<Duration> H1Client::left_after() const {
+  auto after = left_after_;
+  if (!dead_ && !current_ && exchanges_ > 0 && stream_->hung_up()) after = stream_->reactor().now() - idle_since_;
+  if (after && *after + kKeepMargin >= announced_) after.reset();
+  return after;
+}
+
 void H1Client::die(Error e) {
+  bool by_peer = e.side == Side::kPeer && !dead_;
+  bool unanswered = current_ && !answered_ && exchanges_ > 1;
+  if (by_peer && unanswered) left_after_ = idle_before_;
+  else if (by_peer && !current_ && exchanges_ > 0) left_after_ = stream_->reactor().now() - idle_since_;
   dead_ = true;
   stream_->set_follower(nullptr);
   if (auto* x = std::exchange(current_, nullptr)) {
     x->conn_ = nullptr;
-    if (e.side == Side::kPeer && !answered_ && exchanges_ > 1) x->set_stale();
+    if (by_peer && unanswered) x->set_stale();
     if (!response_ended_ || x->tunnel()) x->fail(std::move(e));
     else x->changed().notify();
   }

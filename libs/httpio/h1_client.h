@@ -13,6 +13,9 @@ namespace tulle::httpio {
 
 class H1ClientExchange;
 
+// So long before the peer is expected to end an idle connection nothing that cannot be repeated goes on it any more.
+inline constexpr Duration kKeepMargin = 1s;
+
 class H1Client final {
  public:
   // `on_change` is scheduled when the connection becomes idle or dead; it may destroy this object.
@@ -27,6 +30,11 @@ class H1Client final {
   bool look();
   bool dead() const { return dead_ || (!current_ && stream_->hung_up()); }
   TimePoint idle_since() const { return idle_since_; }
+  // How long the peer keeps it while it is idle, as it said with its last response (Keep-Alive: timeout=…).
+  Duration announced() const { return announced_; }
+  // The peer ended it without having announced that, while it was idle or before a byte of the response to the next
+  // request: how long it had been idle. It had served before; nothing otherwise.
+  std::optional<Duration> left_after() const;
   net::Stream& stream() { return *stream_; }
 
  private:
@@ -51,6 +59,9 @@ class H1Client final {
   bool answered_ = false;  // a byte of the response to the current request has come
   uint64_t exchanges_ = 0;
   TimePoint idle_since_;
+  Duration idle_before_{};  // the current request
+  Duration announced_ = Duration::max();
+  std::optional<Duration> left_after_;
   rt::Running reading_;
 };
 

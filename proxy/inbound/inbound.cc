@@ -81,7 +81,7 @@ httpio::Client& Inbound::app(uint16_t port, httpio::Protocol protocol) {
     SocketAddr target(worker.config.pod ? worker.config.pod->ip : IpAddr::v4(127, 0, 0, 1), port);
     client = std::make_unique<httpio::Client>(
         worker.reactor, protocol, [this, target] { return connect_app(target); },
-        client_options(worker.config, worker.config.inbound));
+        client_options(worker.config, worker.config.inbound, worker.inbound_unannounced_ends));
   }
   return *client;
 }

@@ -79,13 +79,14 @@ httpio::Client& Endpoint::http1() {
   if (!http1_)
     http1_ = std::make_unique<httpio::Client>(
         worker_.reactor, httpio::Protocol::kHttp1, [this] { return counted(connect(false), tcp_series_); },
-        client_options(worker_.config, worker_.config.outbound));
+        client_options(worker_.config, worker_.config.outbound, worker_.outbound_unannounced_ends));
   return *http1_;
 }
 
 httpio::Client& Endpoint::http2() {
   if (http2_) return *http2_;
-  httpio::ClientOptions options = client_options(worker_.config, worker_.config.outbound);
+  httpio::ClientOptions options =
+      client_options(worker_.config, worker_.config.outbound, worker_.outbound_unannounced_ends);
   if (info_->http2 && info_->http2->keep_alive) {  // discovery asks for it
     const wire::Http2KeepAlive& k = *info_->http2->keep_alive;
     if (k.interval) options.keep_alive.interval = *k.interval;

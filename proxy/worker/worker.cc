@@ -17,6 +17,9 @@ constexpr observe::Family kConnectionsRefused =
 
 constexpr observe::Family kSpeculative = observe::om_counter(
     "tulle_speculative_dials_total", "Connections made because the client was silent, by direction and result");
+constexpr observe::Family kUnannouncedEnds =
+    observe::om_counter("tulle_http_unannounced_ends_total",
+                        "Pooled HTTP/1 connections that the other side ended without having announced it");
 constexpr observe::Family kEvicted =
     observe::om_counter("tulle_cache_evictions_total", "What was forgotten because a cache was full");
 
@@ -56,6 +59,8 @@ Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns
       ports(r, i, c.inbound.discovery_idle_timeout, kMostKeys, evictions(m, "ports")),
       remembered_targets(m.gauge(kOpen, observe::Labels().add("direction", "outbound").add("kind", "targets"))),
       evicted_targets(evictions(m, "targets")),
+      inbound_unannounced_ends(m.counter(kUnannouncedEnds, observe::Labels().add("direction", "inbound"))),
+      outbound_unannounced_ends(m.counter(kUnannouncedEnds, observe::Labels().add("direction", "outbound"))),
       inbound_connections(make_limit(m, "inbound", "connections", c.max_connections)),
       outbound_connections(make_limit(m, "outbound", "connections", c.max_connections)),
       inbound_requests(make_limit(m, "inbound", "requests", c.inbound.max_in_flight)),
@@ -90,8 +95,10 @@ httpio::ServeOptions serve_options(Worker& worker, std::string_view name, const 
   return o;
 }
 
-httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction) {
+httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction,
+                                     observe::CounterRef& unannounced_ends) {
   httpio::ClientOptions o;
+  o.on_unannounced_end = [&unannounced_ends] { unannounced_ends->add(); };
   o.h2.stream_window = config.client_stream_window;
   o.h2.connection_window = config.client_connection_window;
   o.max_idle = direction.max_idle_per_endpoint;

@@ -93,6 +93,7 @@ struct Worker {
   WatchCache<uint16_t, PortInfo> ports;
   observe::GaugeRef remembered_targets;
   observe::CounterRef evicted_targets;
+  observe::CounterRef inbound_unannounced_ends, outbound_unannounced_ends;
   Limit inbound_connections;
   Limit outbound_connections;
   Limit inbound_requests;
@@ -110,6 +111,8 @@ struct Worker {
 // Settings of HTTP connections that a proxy accepts, and makes. `name`: "inbound" or "outbound", for metrics.
 httpio::ServeOptions serve_options(Worker& worker, std::string_view name, const DirectionConfig& direction,
                                    httpio::Drain& drain);
-httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction);
+// `unannounced_ends` outlives the client.
+httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction,
+                                     observe::CounterRef& unannounced_ends);
 
 }  // namespace tulle::proxy
