@@ -9,6 +9,7 @@
 #include "cli/run/certificates.h"
 #include "cli/run/commands.h"
 #include "libs/base/strings.h"
+#include "libs/net/socket_user.h"
 #include "libs/observe/scrape.h"
 
 namespace tulle::cli {
@@ -38,6 +39,14 @@ std::string json_of(const std::vector<CheckResult>& results) {
                    {"detail", r.detail},
                    {"remedy", r.remedy}});
   return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+CheckResult check_socket_owners() {
+  if (net::can_tell_socket_user())
+    return {"socket owners", Verdict::kOk, "the kernel tells whose a connection is", ""};
+  return {"socket owners", Verdict::kWarn,
+          "the kernel does not tell whose a connection is: what a pod's own user may do without mTLS is refused",
+          "load the module: sudo modprobe tcp_diag"};
 }
 
 // When a proxy's certificate ends, by its metrics.
@@ -93,6 +102,7 @@ int check(const Context& context) {
   if (!paths) return report(paths.error());
   const WallTime now = std::chrono::system_clock::now();
   auto results = check_environment(now, {paths->state, paths->runtime});
+  results.push_back(check_socket_owners());
   check_mesh(*paths, now, results);
   int code = write_out(context.output == "json" ? json_of(results) : text_of(results, terminal_look()));
   for (const CheckResult& r : results)

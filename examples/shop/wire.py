@@ -50,9 +50,9 @@ def open_by_sudo(*options):
 
 
 def hand_over(path):
-    with socket.socket(socket.AF_UNIX) as taker:
+    with socket.socket(socket.AF_UNIX) as taker, open_socket() as sniffer:
         taker.connect(path)
-        socket.send_fds(taker, [b"w"], [open_socket().fileno()])
+        socket.send_fds(taker, [b"w"], [sniffer.fileno()])
 
 
 def obtain(ask):

@@ -61,4 +61,16 @@ bool peer_is_same_user(const SocketAddr& accepted_local, const SocketAddr& accep
   return socket_user(accepted_peer, accepted_local) == geteuid();
 }
 
+bool can_tell_socket_user() {
+  Fd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage own{};
+  socklen_t size = SocketAddr(IpAddr::v4(127, 0, 0, 1), 0).to_sockaddr(own);
+  auto* address = reinterpret_cast<sockaddr*>(&own);
+  if (!listener || bind(listener.get(), address, size) != 0 || listen(listener.get(), 1) != 0 ||
+      getsockname(listener.get(), address, &size) != 0)
+    return false;
+  auto local = SocketAddr::from_sockaddr(own);
+  return local && socket_user(*local, SocketAddr(IpAddr::v4(127, 0, 0, 1), 9)) == geteuid();
+}
+
 }  // namespace tulle::net

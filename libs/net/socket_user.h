@@ -15,4 +15,7 @@ std::optional<uint32_t> socket_user(const SocketAddr& local, const SocketAddr& r
 // Whether the socket at the other end of an accepted connection is held by the user that runs this process.
 bool peer_is_same_user(const SocketAddr& accepted_local, const SocketAddr& accepted_peer);
 
+// Whether this kernel can answer at all, tried on a socket made for it.
+bool can_tell_socket_user();
+
 }  // namespace tulle::net
