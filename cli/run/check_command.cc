@@ -42,8 +42,7 @@ std::string json_of(const std::vector<CheckResult>& results) {
 }
 
 CheckResult check_socket_owners() {
-  if (net::can_tell_socket_user())
-    return {"socket owners", Verdict::kOk, "the kernel tells whose a connection is", ""};
+  if (net::can_tell_socket_user()) return {"socket owners", Verdict::kOk, "the kernel tells whose a connection is", ""};
   return {"socket owners", Verdict::kWarn,
           "the kernel does not tell whose a connection is: what a pod's own user may do without mTLS is refused",
           "load the module: sudo modprobe tcp_diag"};

@@ -183,8 +183,8 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
                                 {"identity", s.peer.identity},
                                 {"port", s.peer.target.port},
                                 {"why", decision.reason()}});
-    co_return answer_error(
-        s, *client, ProxyError(Reason::kDenied, cat("unauthorized request on route: ", decision.reason())));
+    co_return answer_error(s, *client,
+                           ProxyError(Reason::kDenied, cat("unauthorized request on route: ", decision.reason())));
   }
   auto series = series_for(s, policy, route, *decision.allowed);
   series->allowed->add();

@@ -54,7 +54,7 @@ std::string_view Decision::reason() const {
   if (none) return "no authorization exists";
   switch (denied) {
     case Authorization::Verdict::kAllowed: return "allowed";
-    case Authorization::Verdict::kWrongNetwork: return "its address is in none of the networks allowed";
+    case Authorization::Verdict::kWrongNetwork: return "no authorization covers its address";
     case Authorization::Verdict::kNotMeshed: return "it is not in the mesh (no mutual TLS)";
     case Authorization::Verdict::kNoIdentity: return "it showed no identity";
     case Authorization::Verdict::kWrongIdentity: return "its identity is not among those allowed";

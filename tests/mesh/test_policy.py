@@ -105,7 +105,7 @@ def test_a_client_of_the_mesh_is_told_why_and_nobody_else(mesh):
     mesh.run("open", [PYTHON, "-c", APPLICATION], "--port", "http1=8080")
     for name in ("guarded", "open"):
         mesh.ready(name)
-    for path, code, cause in (("guarded:8080/", 403, "unauthorized request on route: no authorization exists"), ("open:8080/broken", 502, "clos|reset|lost|EOF")):
+    for path, code, cause in (("guarded:8080/", 403, "unauthorized request on route: no authorization covers its address"), ("open:8080/broken", 502, "clos|reset|lost|EOF")):
         _, log = mesh.curl(f"asks-{code}", "-i", f"http://{path}")
         assert f" {code} " in log.splitlines()[0], log
         told = re.search(r"^l5d-proxy-error: (.+)$", log, re.MULTILINE)
