@@ -60,11 +60,27 @@ rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal&
   changed.notify();
 }
 
-// The client is silent: the application may be one that speaks first. It is asked, and whoever speaks first decides.
-// Gives the connection to the application if the session is one of raw bytes; its greeting is on its way then.
-rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer& peer, net::Stream& client,
-                                                        Buffer& initial, bool& gone, TimePoint deadline) {
+// What became of a client that was given time to speak.
+struct FirstWord {
+  bool gone = false;                 // it has left
+  std::unique_ptr<net::Stream> app;  // the session is one of raw bytes: the application has it, its greeting is sent
+  FirstWord() = default;
+  explicit FirstWord(bool g) : gone(g) {}
+  explicit FirstWord(std::unique_ptr<net::Stream> a) : app(std::move(a)) {}
+};
+
+// A client that says nothing for `wait` may be one of an application that speaks first. That is asked then, if it would
+// be let in as what it is so far, and whoever speaks first decides: `initial` gets what the client says.
+rt::Task<FirstWord> first_word(Inbound& in, const Peer& peer, const ServerPolicy& policy, net::Stream& client,
+                               Buffer& initial, Duration wait, TimePoint deadline) {
   rt::Reactor& reactor = in.worker.reactor;
+  if (!initial.empty() || in.worker.config.server_first_wait == 0s ||
+      !authorize({}, policy.authorizations, peer.client()) || !in.may_speak_first(peer.target.port))
+    co_return FirstWord();
+  auto spoke = co_await rt::until(reactor, std::min(reactor.now() + wait, deadline), read_more(client, initial));
+  if (spoke) co_return FirstWord(!*spoke);
+  if (!in.may_speak_first(peer.target.port)) co_return FirstWord();  // others have asked meanwhile
+
   in.speculation(peer.target.port).dialled();
   in.speculative_dials->add();
   rt::Signal changed(reactor);
@@ -74,38 +90,28 @@ rt::Task<std::unique_ptr<net::Stream>> try_server_first(Inbound& in, const Peer&
   {
     rt::Running client_reads(reactor, read_first(client, initial, client_ended, changed));
     auto dialled = co_await in.connect_app(peer.target);
-    if (!dialled) co_return nullptr;
+    if (!dialled) co_return FirstWord(client_ended);
     app = std::move(*dialled);
     rt::Running app_reads(reactor, read_first(*app, greeting, app_ended, changed));
     while (initial.empty() && greeting.empty() && !client_ended && !app_ended)
       if (!co_await changed.wait_until(deadline)) break;
   }
-  gone = client_ended;
-  if (greeting.empty() && !initial.empty()) co_return nullptr;
+  if (client_ended) co_return FirstWord(true);
+  if (greeting.empty() && !initial.empty()) co_return FirstWord();
   in.speculative_used->add();
   client.write(greeting.view());
-  co_return app;
+  co_return FirstWord(std::move(app));
 }
 
 rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const ServerPolicy& policy,
                             std::unique_ptr<net::Stream> client, Buffer initial) {
   Worker& w = in.worker;
-  TimePoint start = w.reactor.now();
-  TimePoint deadline = start + policy.detect_timeout;
-  bool wait_first = initial.empty() && w.config.server_first_wait > 0s &&
-                    authorize({}, policy.authorizations, peer.client()) &&
-                    in.speculation(peer.target.port).may_dial(start);
-  if (wait_first) {
-    auto spoke = co_await rt::until(w.reactor, start + w.config.server_first_wait, read_more(*client, initial));
-    if (spoke && !*spoke) co_return;
-    if (!spoke) {
-      bool gone = false;
-      auto app = co_await try_server_first(in, peer, *client, initial, gone, deadline);
-      if (gone) co_return;
-      if (app)
-        co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial), std::move(app));
-    }
-  }
+  TimePoint deadline = w.reactor.now() + policy.detect_timeout;
+  auto word = co_await first_word(in, peer, policy, *client, initial, w.config.server_first_wait, deadline);
+  if (word.gone) co_return;
+  if (word.app)
+    co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial),
+                                 std::move(word.app));
   switch (co_await detect_http(w.reactor, *client, initial, deadline)) {
     case Speaks::kHttp1:
       co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp1, std::move(client),
@@ -192,14 +198,29 @@ rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStre
 
 // From the pod's own address comes what the workload sends to itself, through this process, and it counts as localhost;
 // but any user of the machine can bind that address. Who shows an identity is known by that.
-bool is_impostor(Inbound& in, const Peer& peer, const SocketAddr& local) {
+bool claims_falsely(const Inbound& in, const Peer& peer, const SocketAddr& local) {
   const auto& pod = in.worker.config.pod;
-  if (!pod || peer.addr.ip != pod->ip || !peer.identity.empty() || net::peer_is_same_user(local, peer.addr))
-    return false;
+  return pod && peer.addr.ip == pod->ip && peer.identity.empty() && !net::peer_is_same_user(local, peer.addr);
+}
+bool is_impostor(Inbound& in, const Peer& peer, const SocketAddr& local) {
+  if (!claims_falsely(in, peer, local)) return false;
   log_warn("connection from the pod's own address, not by the user that runs the proxy: closed",
            {{"port", peer.target.port}});
   in.tcp_error(peer.target, "address not its own")->add();
   return true;
+}
+
+// Before a byte has come: a client without TLS to an application that speaks first. A greeting in plaintext would be
+// the end of a peer proxy's connection whose ClientHello is only late, so it gets more time than once TLS is done.
+rt::Task<FirstWord> first_plain_word(Inbound& in, const Peer& peer, const SocketAddr& local, const PortWatch& watch,
+                                     net::Stream& client, Buffer& initial, TimePoint deadline) {
+  constexpr Duration kLateHello = 40ms;
+  ServerPolicyPtr policy = in.policy(watch, peer.target.port);
+  using Kind = ServerPolicy::Kind;
+  if ((policy->kind != Kind::kDetect && policy->kind != Kind::kOpaque) || claims_falsely(in, peer, local))
+    co_return FirstWord();
+  co_return co_await first_word(in, peer, *policy, client, initial,
+                                std::max(in.worker.config.server_first_wait, kLateHello), deadline);
 }
 
 }  // namespace
@@ -221,14 +242,22 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
 
   auto plain = std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
   Buffer initial;
+  PortWatch watch;
   if (port) {
-    PortWatch watch = w.ports.get(*port);
+    watch = w.ports.get(*port);
     co_await in.await_policy(watch, *port);
     if (in.policy(watch, *port)->kind == ServerPolicy::Kind::kOpaque && !w.config.pod)
       co_return co_await serve_tcp(in, std::move(peer), watch, std::move(plain), std::move(initial));
   }
-  http::ClientHello hello;
   TimePoint deadline = w.reactor.now() + w.config.inbound.detect_timeout;
+  if (port) {
+    auto word = co_await first_plain_word(in, peer, accepted.local, watch, *plain, initial, deadline);
+    if (word.gone) co_return;
+    if (word.app)
+      co_return co_await serve_tcp(in, std::move(peer), watch, std::move(plain), std::move(initial),
+                                   std::move(word.app));
+  }
+  http::ClientHello hello;
   First first = co_await detect_tls(w.reactor, *plain, initial, hello, deadline);
   if (first == First::kGone) co_return;
   bool ours = first == First::kTls && w.identity && hello.sni == w.config.identity.server_name;

@@ -86,6 +86,12 @@ httpio::Client& Inbound::app(uint16_t port, httpio::Protocol protocol) {
   return *client;
 }
 
+bool Inbound::may_speak_first(uint16_t port) {
+  App& a = apps_[port];
+  return !(a.http1 && a.http1->connected()) && !(a.http2 && a.http2->connected()) &&
+         a.speculation.may_dial(worker.reactor.now());
+}
+
 observe::CounterRef Inbound::http_error(Reason reason) {
   const ErrorRow& row = error_row(reason);
   return worker.metrics.counter(observe::kInboundHttpErrorsTotal,

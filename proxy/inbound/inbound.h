@@ -69,6 +69,8 @@ struct Inbound {
   rt::Task<Result<std::unique_ptr<net::Stream>>> connect_app(SocketAddr target);
   // Dials of the application on one of its ports because a client was silent.
   SpeculativeDials& speculation(uint16_t port) { return apps_[port].speculation; }
+  // It may be dialled so now: it has not been too often lately, and no connection to it is known to speak HTTP.
+  bool may_speak_first(uint16_t port);
   observe::CounterRef speculative_dials, speculative_used;
   observe::CounterRef http_error(Reason reason);
   observe::CounterRef tcp_error(const SocketAddr& target, std::string_view reason);

@@ -81,6 +81,7 @@ rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal&
 // (or the client spoke no HTTP), and all is done. False: go on and detect.
 rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Resolved> policy,
                                 std::unique_ptr<net::Stream>& client, Buffer& initial, TimePoint deadline) {
+  if (!t.speculation.may_dial(o.worker.reactor.now())) co_return false;  // others have dialled meanwhile
   t.speculation.dialled();
   o.speculative_dials->add();
   rt::Reactor& reactor = o.worker.reactor;

@@ -182,12 +182,14 @@ def plain(address, port, data=b"GET / HTTP/1.1\r\nHost: x\r\nx-id: plain\r\nConn
         return b""
 
 
+GREETER = ("import socket; s = socket.create_server(('0.0.0.0', 1430))\n"
+           "while True: c, _ = s.accept(); print('taken', flush=True); c.sendall(b'* OK hello\\r\\n'); c.recv(1); c.close()")
+
+
 def test_a_server_that_speaks_first(mesh):
     """Nothing says so, no port list has it, and its greeting arrives all the same, at once."""
     mesh.up()
-    greeter = ("import socket; s = socket.create_server(('0.0.0.0', 1430))\n"
-               "while True: c, _ = s.accept(); c.sendall(b'* OK hello\\r\\n'); c.recv(1); c.close()")
-    mesh.run("greeter", [PYTHON, "-c", greeter], "--port", "imap=1430")
+    mesh.run("greeter", [PYTHON, "-c", GREETER], "--port", "imap=1430")
     mesh.ready("greeter")
     client = ("import socket, time\n"
               "for _ in range(5):\n"
@@ -197,6 +199,40 @@ def test_a_server_that_speaks_first(mesh):
     assert pod.wait(30) == 0, pod.log()
     times = [float(line.split()[-1]) for line in pod.log().splitlines() if line.startswith("greeted b'* OK hello")]
     assert len(times) == 5 and sorted(times)[2] < 30, pod.log()
+
+
+def greeted(address, seconds):
+    """(greeting, ms) for a client outside of the mesh."""
+    start = time.monotonic()
+    try:
+        with socket.create_connection((address, 1430), seconds) as connection:
+            return connection.recv(100), (time.monotonic() - start) * 1000
+    except OSError:
+        return b"", (time.monotonic() - start) * 1000
+
+
+def test_a_server_that_speaks_first_to_a_client_outside_the_mesh(mesh):
+    """Also where the port is opaque; and nothing reaches a server that lets only the mesh in."""
+    for name, spec in (("opaque", "proxyProtocol: opaque, accessPolicy: all-unauthenticated"), ("closed", "accessPolicy: all-authenticated")):
+        mesh.manifest(f"{name}.yaml", f"""
+            apiVersion: policy.linkerd.io/v1beta3
+            kind: Server
+            metadata: {{name: {name}, namespace: default}}
+            spec: {{port: imap, podSelector: {{matchLabels: {{app: {name}}}}}, {spec}}}
+        """)
+    mesh.up()
+    closed = [mesh.run(name, [PYTHON, "-c", GREETER], "--port", "imap=1430", "--label", f"app={name}")
+              for name in ("open", "opaque", "closed")][-1]
+    for name in ("open", "opaque", "closed"):
+        mesh.ready(name)
+    for name in ("open", "opaque"):
+        seen = [greeted(mesh.address(name), 5) for _ in range(5)]
+        assert all(text.startswith(b"* OK hello") for text, _ in seen), (name, seen)
+        assert sorted(ms for _, ms in seen)[2] < 80, (name, seen)
+    assert greeted(mesh.address("closed"), 1)[0] == b"" and "taken" not in closed.log(), closed.log()
+    inside = "import socket; print('greeted', socket.create_connection(('closed', 1430), 5).recv(100))"
+    pod = mesh.run("client", [PYTHON, "-c", inside])
+    assert pod.wait(30) == 0 and "greeted b'* OK hello" in pod.log(), pod.log()
 
 
 def test_exit_code_signals_and_output_pass_through(mesh):
