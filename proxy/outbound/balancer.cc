@@ -186,10 +186,11 @@ rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> Balancer::pick(co
     ~Waiting() { --n; }
   } waiting(queue.waiting);
   note_readiness();
+  // What is ready and may not be chosen, for it cannot prove who it is, is as good as not ready.
+  const TimePoint began = worker_.reactor.now();
   for (;;) {
-    TimePoint now = worker_.reactor.now();
-    TimePoint give_up = (not_ready_since_ == kNever ? now : not_ready_since_) + queue.failfast;
-    if (now >= give_up) {
+    TimePoint give_up = std::min(not_ready_since_, began) + queue.failfast;
+    if (worker_.reactor.now() >= give_up) {
       bool known = set_.resolved();
       co_return std::unexpected(
           ProxyError(known && set_.present_count() == 0 ? Reason::kNoEndpoints : Reason::kFailFast,
