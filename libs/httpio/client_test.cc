@@ -309,6 +309,22 @@ rt::Task<void> announces(Closing& f) {
 }
 TEST_F(Closing, AnAnnouncedEndIsHeeded) { run(announces(*this)); }
 
+rt::Task<void> cut_body(Closing& f) {
+  rt::Running server(f.reactor, f.answer_one(true));
+  http::RequestHead head = get_request("/");
+  head.set_method("POST");
+  head.headers.add(http::HeaderId::kContentLength, "10");
+  auto x = co_await f.client.start(head, false);
+  EXPECT_TRUE(x);
+  EXPECT_TRUE(co_await (*x)->response());
+  EXPECT_TRUE(co_await (*x)->read());
+  EXPECT_TRUE((*x)->ended());
+  auto finished = (*x)->finish();
+  EXPECT_FALSE(finished);
+  if (!finished) EXPECT_EQ(finished.error().reason, "the request body is shorter than its content-length");
+}
+TEST_F(Closing, ABodyThatEndsShortAfterItsAnswerIsAnError) { run(cut_body(*this)); }
+
 INSTANTIATE_TEST_SUITE_P(Both, Pool, testing::Values(Protocol::kHttp1, Protocol::kHttp2),
                          [](auto& i) { return i.param == Protocol::kHttp1 ? "Http1" : "Http2"; });
 

@@ -73,8 +73,9 @@ class H1ClientExchange final : public ClientExchange {
       return {};
     }
     if (framing_ == Framing::kLength && left_ > 0) {
-      conn_->die(Error(Code::kProtocol, "the request body is shorter than its content-length", Side::kClient));
-      return tulle::fail(*error());
+      Error e(Code::kProtocol, "the request body is shorter than its content-length", Side::kClient);
+      conn_->die(e);
+      return tulle::fail(std::move(e));
     }
     if (framing_ == Framing::kChunked) {
       TULLE_TRY_VOID(http::encode_last_chunk(trailers, conn_->stream_->out()));
