@@ -25,7 +25,9 @@ using Meter = std::atomic<uint64_t>;
 
 class Stream {
  public:
-  virtual ~Stream() = default;
+  virtual ~Stream() {
+    if (watcher_) watcher_->on_closed(write_error_);
+  }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -93,6 +95,16 @@ class Stream {
     read_meter_ = read;
     write_meter_ = written;
   }
+  // Told when the stream is destroyed; `error`: why sending failed, if it did.
+  class Watcher {
+   public:
+    virtual void on_closed(const std::optional<Error>& error) = 0;
+
+   protected:
+    ~Watcher() = default;
+  };
+  // It outlives the stream.
+  void set_watcher(Watcher* w) { watcher_ = w; }
 
  protected:
   enum class Now { kBytes, kWouldBlock, kEnd, kError };
@@ -148,6 +160,7 @@ class Stream {
   SocketAddr local_, peer_;
   Meter* read_meter_ = nullptr;
   Meter* write_meter_ = nullptr;
+  Watcher* watcher_ = nullptr;
   SelfFlusher self_flusher_;
   rt::Runnable* flusher_ = &self_flusher_;
   TimePoint read_turn_{};

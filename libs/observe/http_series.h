@@ -73,7 +73,9 @@ class TcpSeries {
     open_->increment();
   }
   void read(uint64_t bytes) { read_->add(bytes); }
-  void written(uint64_t bytes) { written_->add(bytes); }
+  // Where a stream counts what it reads and writes (net::Stream::set_meters); for as long as this lives.
+  std::atomic<uint64_t>* read_meter() { return &read_->cell(); }
+  std::atomic<uint64_t>* write_meter() { return &written_->cell(); }
   // `error`: the errno's name such as "ECONNRESET", or "" for an orderly end.
   void closed(std::string_view error);
 

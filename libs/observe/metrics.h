@@ -47,6 +47,8 @@ class Counter {
   // For totals that are read elsewhere (the kernel, a library).
   void set(uint64_t total) { value_.store(total, std::memory_order_relaxed); }
   uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+  // For who counts in a place given to him; one writer, as above.
+  std::atomic<uint64_t>& cell() { return value_; }
 
  private:
   std::atomic<uint64_t> value_{0};

@@ -228,7 +228,7 @@ TEST(TcpSeries, OpenAndClose) {
   series.opened();
   series.opened();
   series.read(10);
-  series.written(20);
+  *series.write_meter() += 20;
   series.closed("");
   series.closed("ECONNRESET");
   std::string text = registry.render();

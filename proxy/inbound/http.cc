@@ -207,6 +207,8 @@ rt::Task<void> serve_http(Inbound& in, Peer peer, PortWatch& watch, httpio::Prot
                              session.peer.target.ip.to_string(), session.peer.target.port, session.peer.tls_state(),
                              server_resource(*in.policy(watch, session.peer.target.port), session.peer.target.port)));
   tcp.opened();
+  tcp.read(initial.size());
+  client->set_meters(tcp.read_meter(), tcp.write_meter());
   struct Closed {
     observe::TcpSeries& series;
     ~Closed() { series.closed(""); }

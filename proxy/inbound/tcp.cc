@@ -60,13 +60,18 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
                             observe::inbound_tcp_source(peer.target.ip.to_string(), peer.target.port, peer.tls_state(),
                                                         server_resource(*policy, peer.target.port)));
   series.opened();
+  series.read(initial.size());
+  client->set_meters(series.read_meter(), series.write_meter());
   struct Closed {
     observe::TcpSeries& series;
+    net::Stream& client;
     std::string_view error = "ECANCELED";
-    ~Closed() { series.closed(error); }
-  } closed{series};
+    ~Closed() {
+      client.set_meters(nullptr, nullptr);
+      series.closed(error);
+    }
+  } closed{series, *client};
   app->write(initial.view());
-  uint64_t first = initial.size();
   initial.clear();
 
   net::CopyResult result;
@@ -86,8 +91,6 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
     app->abort();
     co_return;
   }
-  series.read(result.a_to_b + first);
-  series.written(result.b_to_a);
   closed.error = result.error ? code_name(result.error->code) : std::string_view();
 }
 

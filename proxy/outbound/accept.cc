@@ -107,6 +107,7 @@ rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Re
     co_return false;  // the dial counts as nothing
   }
   o.speculative_used->add();
+  upstream.endpoint->tcp_series().read(greeting.size());
   client->write(greeting.view());
   co_await copy_opaque(o, std::move(client), std::move(initial), std::move(upstream));
   co_return true;
@@ -156,6 +157,7 @@ rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
   } closed{series};
   std::unique_ptr<net::Stream> client =
       std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
+  client->set_meters(series.read_meter(), series.write_meter());
 
   auto policy = co_await discover(o, *target, *dst);
   if (!policy || !policy->info->refused.empty()) {

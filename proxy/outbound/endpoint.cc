@@ -65,20 +65,23 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect(bool opaque) {
 
 rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::open_stream() { return connect(true); }
 
-namespace {
-// Counts a connection of the HTTP pools in the tcp_ families.
-rt::Task<Result<std::unique_ptr<net::Stream>>> counted(rt::Task<Result<std::unique_ptr<net::Stream>>> connecting,
-                                                       observe::TcpSeries& series) {
-  auto stream = co_await std::move(connecting);
-  if (stream) series.opened();
+rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect_counted() {
+  auto stream = co_await connect(false);
+  if (!stream) co_return stream;
+  tcp_series_.opened();
+  (*stream)->set_meters(tcp_series_.read_meter(), tcp_series_.write_meter());
+  (*stream)->set_watcher(this);
   co_return stream;
 }
-}  // namespace
+
+void Endpoint::on_closed(const std::optional<Error>& error) {
+  tcp_series_.closed(error ? code_name(error->code) : std::string_view());
+}
 
 httpio::Client& Endpoint::http1() {
   if (!http1_)
     http1_ = std::make_unique<httpio::Client>(
-        worker_.reactor, httpio::Protocol::kHttp1, [this] { return counted(connect(false), tcp_series_); },
+        worker_.reactor, httpio::Protocol::kHttp1, [this] { return connect_counted(); },
         client_options(worker_.config, worker_.config.outbound, worker_.outbound_unannounced_ends));
   return *http1_;
 }
@@ -94,7 +97,7 @@ httpio::Client& Endpoint::http2() {
     options.keep_alive.while_idle = k.while_idle;
   }
   http2_ = std::make_unique<httpio::Client>(
-      worker_.reactor, httpio::Protocol::kHttp2, [this] { return counted(connect(false), tcp_series_); }, options);
+      worker_.reactor, httpio::Protocol::kHttp2, [this] { return connect_counted(); }, options);
   return *http2_;
 }
 

@@ -17,7 +17,7 @@
 
 namespace tulle::proxy::outbound {
 
-class Endpoint {
+class Endpoint final : private net::Stream::Watcher {
  public:
   // `set_labels`: of the set it is in. `authority`: the service's name, for metrics; "" for a fixed endpoint.
   Endpoint(Worker& worker, std::shared_ptr<const wire::Endpoint> info, const wire::Labels& set_labels,
@@ -81,6 +81,9 @@ class Endpoint {
  private:
   rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send_upgraded(http::RequestHead& head, bool end);
   rt::Task<Result<std::unique_ptr<net::Stream>>> connect(bool opaque);
+  // A connection of the HTTP pools, counted in the tcp_ families.
+  rt::Task<Result<std::unique_ptr<net::Stream>>> connect_counted();
+  void on_closed(const std::optional<Error>& error) override;
   httpio::Client& http1();
   httpio::Client& http2();
 

@@ -81,9 +81,12 @@ rt::Task<void> serve_opaque(Outbound& outbound, std::shared_ptr<Target> target, 
 // The first half of it: a connection to an endpoint. Error: the reason, already counted.
 // `speculative`: it may come to nothing, so that it is no load.
 struct OpaqueUpstream {
+  std::shared_ptr<Endpoint> endpoint;  // whose series the stream counts in
   std::unique_ptr<net::Stream> stream;
-  std::shared_ptr<Endpoint> endpoint;
   Duration took{};  // to connect: the sample of the load, once it is used
+  OpaqueUpstream() = default;
+  OpaqueUpstream(std::shared_ptr<Endpoint> e, std::unique_ptr<net::Stream> s, Duration t)
+      : endpoint(std::move(e)), stream(std::move(s)), took(t) {}
 };
 rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& outbound, std::shared_ptr<const Resolved> policy,
                                              bool speculative);

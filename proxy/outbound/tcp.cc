@@ -41,7 +41,7 @@ rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const 
     std::optional<Endpoint::InFlight> in_flight;
     if (!speculative) in_flight.emplace(*endpoint, start);
     auto stream = co_await (*endpoint)->open_stream();
-    if (stream) co_return OpaqueUpstream{std::move(*stream), std::move(*endpoint), o.worker.reactor.now() - start};
+    if (stream) co_return OpaqueUpstream(std::move(*endpoint), std::move(*stream), o.worker.reactor.now() - start);
     balancer.connect_failed(*endpoint, stream.error());
     // Nothing has been sent: another endpoint can do it.
     if (attempt == kAttempts || stream.error().retry != Retry::kSafe) {
@@ -58,8 +58,8 @@ rt::Task<void> copy_opaque(Outbound& o, std::unique_ptr<net::Stream> client, Buf
   Endpoint::InFlight in_flight(upstream.endpoint, now - upstream.took);
   in_flight.measured(now);
   series.opened();
+  upstream.stream->set_meters(series.read_meter(), series.write_meter());
   upstream.stream->write(initial.view());
-  uint64_t first = initial.size();
   initial.clear();
   struct Closed {
     observe::TcpSeries& series;
@@ -67,8 +67,6 @@ rt::Task<void> copy_opaque(Outbound& o, std::unique_ptr<net::Stream> client, Buf
     ~Closed() { series.closed(error); }
   } closed{series};
   auto copied = co_await net::copy_both(*client, *upstream.stream);
-  series.written(copied.a_to_b + first);
-  series.read(copied.b_to_a);
   closed.error = copied.error ? code_name(copied.error->code) : std::string_view();
 }
 
