@@ -227,6 +227,7 @@ TEST(Commands, RefuseWhatIsAskedWrongly) {
                                                                               {"get", "pods", "-n", "A_"},
                                                                               {"up", "--default-inbound-policy", "x"},
                                                                               {"up", "--log-level", "x"},
+                                                                              {"up", "--identity-lifetime", "1s"},
                                                                               {"up", "--dir", "/dev/null"},
                                                                               {"get", "pods", "--mesh", "A/B"},
                                                                               {"diagnostics"}})
@@ -300,16 +301,17 @@ TEST(Example, ItsManifestsAreRightOnceUncommented) {
 
 TEST(Up, WhatARunningMeshDoesNotHave) {
   constexpr std::string_view kMesh =
-      R"({"manifestFolder":"/m","defaultInboundPolicy":"all-unauthenticated","logLevel":"info"})";
+      R"({"manifestFolder":"/m","defaultInboundPolicy":"all-unauthenticated","logLevel":"info",
+          "certificateLifetimeSeconds":60})";
   EXPECT_TRUE(differences({}, kMesh, true).empty());
-  Wishes same{"/m", "all-unauthenticated", "info", false, true};
+  Wishes same{"/m", "all-unauthenticated", "info", 1min, false, true};
   EXPECT_TRUE(differences(same, kMesh, false).empty());
-  Wishes other{"/n", "deny", "debug", true, true};
+  Wishes other{"/n", "deny", "debug", 30s, true, true};
   EXPECT_EQ(
       differences(other, kMesh, true),
       (std::vector<std::string>{"--dir /n: it reads /m", "--default-inbound-policy deny: it has all-unauthenticated",
-                                "--log-level debug: it has info", "--foreground: it runs apart from this command",
-                                "--no-prometheus: it has one"}));
+                                "--log-level debug: it has info", "--identity-lifetime 30s: it has 60s",
+                                "--foreground: it runs apart from this command", "--no-prometheus: it has one"}));
 }
 
 TEST(Up, AFailureLeavesNoFolder) {

@@ -146,6 +146,12 @@ std::vector<std::string> differences(const Wishes& wishes, std::string_view mesh
   compare("--dir", wishes.dir, "manifestFolder", "reads");
   compare("--default-inbound-policy", wishes.default_policy, "defaultInboundPolicy", "has");
   compare("--log-level", wishes.log_level, "logLevel", "has");
+  if (wishes.identity_lifetime) {
+    auto mesh = nlohmann::json::parse(mesh_json, nullptr, false);
+    double now = mesh.is_object() ? mesh.value("certificateLifetimeSeconds", 0.0) : 0.0;
+    if (now != to_seconds(*wishes.identity_lifetime))
+      out.push_back(cat("--identity-lifetime ", format_duration(*wishes.identity_lifetime), ": it has ", now, "s"));
+  }
   if (wishes.foreground) out.push_back("--foreground: it runs apart from this command");
   if (wishes.no_prometheus && prometheus) out.push_back("--no-prometheus: it has one");
   return out;

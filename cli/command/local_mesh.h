@@ -8,6 +8,7 @@
 
 #include "cli/command/mesh_paths.h"
 #include "libs/base/result.h"
+#include "libs/base/time.h"
 
 namespace tulle::cli {
 
@@ -41,6 +42,7 @@ struct Wishes {
   std::optional<std::string> dir;  // full path
   std::optional<std::string> default_policy;
   std::optional<std::string> log_level;
+  std::optional<Duration> identity_lifetime;
   bool foreground = false;
   bool no_prometheus = false;
 };

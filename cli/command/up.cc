@@ -29,6 +29,7 @@ struct UpOptions {
   bool dir_given = false;
   std::string default_policy;
   std::string log_level;
+  std::string identity_lifetime;
   bool foreground = false;
   bool no_prometheus = false;
 };
@@ -111,6 +112,8 @@ Result<ProcessId> start_control(const MeshPaths& mesh, const UpOptions& options,
   if (!options.default_policy.empty())
     command.insert(command.end(), {"--default-inbound-policy", options.default_policy});
   if (!options.log_level.empty()) command.insert(command.end(), {"--log-level", options.log_level});
+  if (!options.identity_lifetime.empty())
+    command.insert(command.end(), {"--identity-lifetime", options.identity_lifetime});
   return start(mesh, "control", std::move(command), control_log(mesh), !options.foreground);
 }
 
@@ -209,6 +212,8 @@ Result<int> already_up(const MeshPaths& mesh, const UpOptions& options, const st
   if (options.dir_given) wishes.dir = dir;
   if (!options.default_policy.empty()) wishes.default_policy = options.default_policy;
   if (!options.log_level.empty()) wishes.log_level = options.log_level;
+  if (!options.identity_lifetime.empty())
+    wishes.identity_lifetime = parse_duration(options.identity_lifetime).value_or(0s);
   wishes.foreground = options.foreground;
   wishes.no_prometheus = options.no_prometheus;
   auto different = differences(wishes, mesh_json, read_pid_file(mesh.in_runtime("prometheus.pid")).has_value());
@@ -287,6 +292,14 @@ void add_up_command(CLI::App& app, Context& context) {
                    "of the control plane: trace, debug, info (default), warn, error or off")
       ->check(one_of({"trace", "debug", "info", "warn", "error", "off"}))
       ->type_name("LEVEL");
+  command
+      ->add_option("--identity-lifetime", options->identity_lifetime,
+                   "of a workload's certificate, renewed at 70 % of it: 10s or more (default: 24h)")
+      ->check([](const std::string& text) {
+        auto d = parse_duration(text);
+        return d && *d >= 10s ? std::string() : cat("accepted: a duration of 10s or more, such as 24h; got ", text);
+      })
+      ->type_name("DURATION");
   command->add_flag("--foreground", options->foreground, "stay in the foreground; the mesh ends with this command");
   command->add_flag("--no-prometheus", options->no_prometheus, "do not start Prometheus");
   add_mesh_option(*command, context);

@@ -68,8 +68,8 @@ Result<std::unique_ptr<Plane>> make_plane(const ControlOptions& o, WallTime now)
   Plane::Options options;
   TULLE_TRY(options.mesh, mesh_of(o));
   auto lifetime = parse_duration(o.identity_lifetime);
-  if (!lifetime || *lifetime < 1min)
-    return fail(Code::kInvalid, "--identity-lifetime: accepted: a duration of 1m or more, such as 24h");
+  if (!lifetime || *lifetime < 10s)
+    return fail(Code::kInvalid, "--identity-lifetime: accepted: a duration of 10s or more, such as 24h");
   auto skew = parse_duration(o.identity_skew);
   if (!skew) return fail(std::move(skew).error().with("--identity-skew"));
   options.certify = {*lifetime, *skew};

@@ -10,6 +10,8 @@ namespace {
 constexpr Duration kDay = 24h;
 constexpr Duration kRootLife = 3650 * kDay;
 constexpr Duration kIssuerLife = 365 * kDay;
+// Authorities begin a day before they are made: where the clock was ahead then and has been set back, they still count.
+constexpr Duration kBackdated = kDay;
 constexpr Duration kRenewBefore = 30 * kDay;
 
 Result<> save(const tls::Authority& a, const std::string& base) {
@@ -42,8 +44,8 @@ Result<std::optional<tls::Authority>> load(const std::string& base) {
 
 Result<tls::Authority> make_issuer(const tls::Authority& root, const std::string& base, const std::string& trust_domain,
                                    WallTime now) {
-  TULLE_TRY(tls::Authority issuer,
-            root.make_issuer(cat("identity.linkerd.", trust_domain).substr(0, 64), kIssuerLife, now));
+  TULLE_TRY(tls::Authority issuer, root.make_issuer(cat("identity.linkerd.", trust_domain).substr(0, 64),
+                                                    kIssuerLife + kBackdated, now - kBackdated));
   TULLE_TRY_VOID(save(issuer, base));
   return issuer;
 }
@@ -66,7 +68,8 @@ Result<Authorities> open_authorities(const std::string& state_dir, const std::st
   std::string root_base = cat(state_dir, "/root"), issuer_base = cat(state_dir, "/issuer");
   TULLE_TRY(auto root, load(root_base));
   if (!root) {
-    TULLE_TRY(root, tls::Authority::make_root(cat("root.linkerd.", trust_domain).substr(0, 64), kRootLife, now));
+    TULLE_TRY(root, tls::Authority::make_root(cat("root.linkerd.", trust_domain).substr(0, 64), kRootLife + kBackdated,
+                                              now - kBackdated));
     TULLE_TRY_VOID(save(*root, root_base));
   }
   TULLE_TRY(tls::TrustBundle roots, tls::TrustBundle::from_ders(root->chain()));

@@ -60,6 +60,11 @@ TEST(Authorities, AreMadeOnceAndKept) {
   EXPECT_TRUE(a->roots == b->roots);
   EXPECT_EQ(a->issuer.chain(), b->issuer.chain());
   EXPECT_EQ(a->token_key, b->token_key);
+  // The clock was set back an hour: what has been made counts, and is used.
+  auto early = open_authorities(dir.path, "cluster.local", kNow - 1h);
+  ASSERT_TRUE(early);
+  EXPECT_EQ(a->issuer.chain(), early->issuer.chain());
+  EXPECT_TRUE(a->issuer.verify(a->roots, kNow - 23h));
   // Eleven months on there is a new issuer under the same root.
   auto c = open_authorities(dir.path, "cluster.local", kNow + 24h * 340);
   ASSERT_TRUE(c);

@@ -82,6 +82,7 @@ Result<> check_own(Context::Impl& impl, const Credentials& credentials, WallTime
     if (impl.identity && !self->is(*impl.identity))
       return fail(Code::kIdentity, cat("own certificate: it does not carry ", impl.identity->name(), " but ",
                                        self->identity() ? self->identity()->name() : "no name"));
+    impl.not_before = self->not_before;
     impl.not_after = self->not_after;
     if (!impl.identity && self->identity()) impl.identity = *self->identity();
   }
@@ -151,6 +152,7 @@ Context::~Context() = default;
 
 const std::optional<Identity>& Context::identity() const { return impl_->identity; }
 WallTime Context::not_after() const { return impl_->not_after; }
+WallTime Context::not_before() const { return impl_->not_before; }
 const TrustBundle& Context::roots() const { return impl_->roots; }
 Context::CacheStats Context::cache_stats() const { return impl_->cache.stats(); }
 

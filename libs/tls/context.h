@@ -50,6 +50,8 @@ class Context {
   const std::optional<Identity>& identity() const;
   // The earliest end in our own chain; WallTime::max() without credentials.
   WallTime not_after() const;
+  // When our own chain begins to be valid; the epoch without credentials.
+  WallTime not_before() const;
   const TrustBundle& roots() const;
 
   // Peers whose certificate was verified with this context are remembered by the hash of their leaf (at most 1024,

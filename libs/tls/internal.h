@@ -78,7 +78,7 @@ struct Context::Impl {
   bool has_credentials = false;
   std::optional<Identity> identity;
   std::vector<std::string> server_names;
-  WallTime not_after = WallTime::max();
+  WallTime not_before{}, not_after = WallTime::max();
   WallTime (*wall_clock)();
   mutable PeerCache cache;
 

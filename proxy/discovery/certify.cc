@@ -92,9 +92,8 @@ rt::Task<void> Certifier::renew_forever(httpio::Client& client) {
   Backoff soon(options_.backoff.min, options_.backoff.max, options_.backoff.jitter);
   for (;;) {
     grpc::Status status = co_await certify(client);
-    Duration remaining = certified() ? valid_until_ - wall() : Duration::zero();
-    Duration delay =
-        remaining > Duration::zero() ? renewal_delay(remaining, *options_.config) : options_.config->min_refresh;
+    WallTime now = wall();
+    Duration delay = valid_at(now) ? renewal_delay(valid_until_ - now, *options_.config) : options_.config->min_refresh;
     if (status.ok()) {
       soon.reset();
       ok_->add();
@@ -106,7 +105,23 @@ rt::Task<void> Certifier::renew_forever(httpio::Client& client) {
                                   {"error", status.to_string()},
                                   {"retry_in", format_duration(delay)}});
     }
-    co_await renew_now_.wait_until(reactor_.now() + delay);
+    co_await rest(delay);
+  }
+}
+
+bool Certifier::valid_at(WallTime now) const { return certified() && valid_from_ <= now && now < valid_until_; }
+
+// Until the delay is over, by either clock: the reactor's does not run while the machine sleeps, and does not know when
+// the other one is set. Ends at once when a certificate that was valid is not so any more.
+rt::Task<void> Certifier::rest(Duration delay) {
+  constexpr Duration kLook = 1s;
+  TimePoint end = reactor_.now() + delay;
+  WallTime began = wall();
+  bool valid = valid_at(began);
+  while (reactor_.now() < end) {
+    if (co_await renew_now_.wait_until(std::min(end, reactor_.now() + kLook))) co_return;
+    WallTime now = wall();
+    if (valid && (now - began >= delay || !valid_at(now))) co_return;
   }
 }
 
@@ -142,6 +157,7 @@ Result<> Certifier::install(wire::CertifyResponse answer) {
   credentials.chain.push_back(std::move(answer.leaf));
   for (auto& c : answer.intermediates) credentials.chain.push_back(std::move(c));
   TULLE_TRY(auto context, build(credentials, roots_));
+  valid_from_ = context->not_before();
   valid_until_ = std::min(answer.valid_until, context->not_after());
   credentials_ = std::move(credentials);
   expiration_->set(unix_seconds(valid_until_));

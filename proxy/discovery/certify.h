@@ -1,7 +1,8 @@
 // Certifier: gets this proxy's certificate and keeps it fresh. On the control thread.
 //
 // Each certificate becomes a new tls::Context; connections made with an older one go on undisturbed. A certificate that
-// is wrong (name, chain, dates) is refused and the last good one stays.
+// is wrong (name, chain, dates) is refused and the last good one stays. A machine that slept, or whose clock was set,
+// makes it renew within a second: it goes by the wall clock too.
 #pragma once
 
 #include <functional>
@@ -61,12 +62,14 @@ class Certifier {
   Certifier(rt::Reactor& reactor, CertifierOptions options, KeyAndCsr key, tls::TrustBundle roots,
             observe::Shard& shard, OnContext on_context);
   rt::Task<void> renew_forever(httpio::Client& client);
+  rt::Task<void> rest(Duration delay);
   rt::Task<grpc::Status> certify(httpio::Client& client);
   Result<> install(wire::CertifyResponse answer);
   rt::Task<void> watch_bundles(httpio::Client& client);
   void apply_bundle(const wire::TrustBundle& bundle);
   Result<std::shared_ptr<const tls::Context>> build(std::optional<tls::Credentials> credentials,
                                                     const tls::TrustBundle& roots) const;
+  bool valid_at(WallTime now) const;
   WallTime wall() const;
 
   rt::Reactor& reactor_;
@@ -75,7 +78,7 @@ class Certifier {
   tls::TrustBundle roots_;
   std::optional<tls::Credentials> credentials_;  // of the last good certificate
   std::shared_ptr<const tls::Context> context_;
-  WallTime valid_until_{};
+  WallTime valid_from_{}, valid_until_{};
   OnContext on_context_;
   rt::Signal renew_now_;
   bool watching_bundles_ = false;

@@ -30,11 +30,15 @@ struct TempDir {
   void write(std::string_view file, Bytes contents) const { std::ofstream(cat(path, "/", file)) << contents; }
 };
 
+// The machine's clock, which a test sets. A plain function reads it.
+Duration wall_shift{};
+WallTime shifted_wall() { return wall_now() + wall_shift; }
+
 // An identity service with a CA, and a certifier that asks it.
 struct Mesh {
   rt::Reactor reactor{1};
   TempDir dir;
-  tls::Authority root = *tls::Authority::make_root("root.linkerd.cluster.local", 24h, wall_now());
+  tls::Authority root = *tls::Authority::make_root("root.linkerd.cluster.local", 24h * 100, wall_now() - 24h * 50);
   tls::Authority other_root = *tls::Authority::make_root("other.linkerd.cluster.local", 24h, wall_now());
   TestGrpcServer server{reactor};
   std::unique_ptr<httpio::Client> client = test_client(reactor, server.addr());
@@ -55,6 +59,7 @@ struct Mesh {
   std::unique_ptr<Certifier> certifier;
 
   Mesh() {
+    wall_shift = {};
     dir.write("token", "token-1\n");
     config.server_name = config.name.name();
     config.ephemeral = true;
@@ -78,7 +83,7 @@ struct Mesh {
     auto csr = tls::parse_csr(request->csr);
     EXPECT_TRUE(csr) << csr.error().reason;
     std::vector names{*tls::Identity::parse_dns(m.issue_for.empty() ? request->identity : m.issue_for)};
-    auto issued = m.issue_by->issue(*csr, names, m.lifetime, 20s, wall_now());
+    auto issued = m.issue_by->issue(*csr, names, m.lifetime, 20s, shifted_wall());
     EXPECT_TRUE(issued) << issued.error().reason;
     wire::CertifyResponse answer{issued->leaf, issued->chain, m.valid_until.value_or(issued->not_after)};
     auto sent = co_await call.write(wire::encode(answer));
@@ -99,6 +104,7 @@ struct Mesh {
     o.workload = "default:web";
     o.authority = "identity";
     o.backoff = {1ms, 5ms, 0};
+    o.wall_clock = shifted_wall;
     auto made = Certifier::make(reactor, o, registry.add_shard(), [this](auto c) { contexts.push_back(std::move(c)); });
     ASSERT_TRUE(made) << made.error().reason;
     certifier = std::move(*made);
@@ -133,6 +139,37 @@ TEST(Certifier, RenewsAtSeventyPercentWithinBounds) {
   EXPECT_EQ(renewal_delay(10h, c), 7h);
   EXPECT_EQ(renewal_delay(1s, c), 10s);
   EXPECT_EQ(renewal_delay(1000h, c), 24h);
+}
+
+// A clock that is set, or a machine that slept: its own timer of hours says nothing.
+TEST(Certifier, RenewsWhenTheClockHasJumped) {
+  Mesh m;
+  m.config.min_refresh = 10min;
+  m.config.max_refresh = 24h;
+  m.start();
+  ASSERT_TRUE(run_until(m.reactor, [&] { return m.contexts.size() == 1; }));
+  wall_shift = 45min;  // past 70 % of an hour
+  ASSERT_TRUE(run_until(m.reactor, [&] { return m.contexts.size() == 2; }));
+  wall_shift = 24h * 3;  // it has expired
+  ASSERT_TRUE(run_until(m.reactor, [&] { return m.contexts.size() == 3; }));
+  wall_shift = -24h;  // it is not valid yet
+  ASSERT_TRUE(run_until(m.reactor, [&] { return m.contexts.size() == 4; }));
+  EXPECT_LE(m.contexts.back()->not_before(), shifted_wall());
+  wall_shift += 30min;  // nothing to do
+  for (TimePoint end = Clock::now() + 1500ms; Clock::now() < end;) m.reactor.turn(10ms);
+  EXPECT_EQ(m.asked.size(), 4u);
+}
+
+TEST(Certifier, ARefusalAfterAJumpIsNotAskedAgainAtOnce) {
+  Mesh m;
+  m.config.min_refresh = m.config.max_refresh = 1h;
+  m.start();
+  ASSERT_TRUE(run_until(m.reactor, [&] { return m.contexts.size() == 1; }));
+  m.refuse = grpc::Status(grpc::StatusCode::kPermissionDenied, "the token is of the past");
+  wall_shift = 24h;
+  ASSERT_TRUE(run_until(m.reactor, [&] { return m.asked.size() == 2; }));
+  for (TimePoint end = Clock::now() + 1500ms; Clock::now() < end;) m.reactor.turn(10ms);
+  EXPECT_EQ(m.asked.size(), 2u);
 }
 
 TEST(Certifier, UnreachableIsAskedSoonAgain) {
