@@ -26,6 +26,7 @@ ControlClientOptions control_client_options(const Config& config, const ControlA
   if (addr.loopback()) {
     o.backoff.max = std::min<Duration>(o.backoff.max, 1s);
     o.backoff.min = std::min(o.backoff.min, o.backoff.max);
+    o.keep_alive = {10s, 3s};  // ours
   }
   o.socket = from.connect_socket;
   o.h2.stream_window = config.client_stream_window;
@@ -59,6 +60,7 @@ ControlClient::ControlClient(rt::Reactor& reactor, net::Resolver& resolver, Cont
   }
   httpio::ClientOptions o;
   o.h2 = options_.h2;
+  o.keep_alive = options_.keep_alive;
   client_ = std::make_unique<httpio::Client>(reactor_, httpio::Protocol::kHttp2, [this] { return dial(); }, o);
 }
 

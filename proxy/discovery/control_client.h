@@ -28,9 +28,13 @@ struct ControlClientOptions {
   BackoffConfig backoff;
   net::SocketOptions socket;
   http::H2Options h2;
+  // A control plane that has vanished is found, and another one asked. gRPC servers in Go, as Linkerd's are, send away
+  // who asks more often than each five minutes, or with no stream open.
+  httpio::KeepAliveOptions keep_alive{310s, 20s, false};
 };
 // What Linkerd uses: the inbound settings for a loopback address, the outbound ones for others. To a loopback address
-// the delay is at most a second, so that the mesh of one machine is whole again soon after its control plane is.
+// the delay is at most a second, so that the mesh of one machine is whole again soon after its control plane is; and
+// it is asked each 10 s whether it lives.
 ControlClientOptions control_client_options(const Config& config, const ControlAddr& addr);
 
 // The address in the first label of a headless Service's SRV target, "10-0-0-1.name…" or "fd00--1.name…".

@@ -86,6 +86,31 @@ TEST(ControlClient, WaitsLongerAfterEachFailureAndRecovers) {
   EXPECT_EQ(server.accepted, 2u);
 }
 
+rt::Task<void> watch(ControlClient& c, std::optional<Result<http::ResponseHead>>& ended) {
+  http::RequestHead head;
+  head.set_method("POST");
+  head.scheme = "http";
+  head.authority = c.authority();
+  head.path = "/t.T/Watch";
+  auto x = co_await c.http().start(head, true);
+  EXPECT_TRUE(x);
+  ended = co_await (*x)->response();
+}
+
+// A stream on which nothing comes would otherwise stay for ever on a connection whose other end has vanished.
+TEST(ControlClient, GivesUpAControlPlaneThatNoLongerAnswers) {
+  Fixture f;
+  f.options.keep_alive = {20ms, 20ms};
+  auto silent = *net::Listener::bind(f.reactor, SocketAddr(IpAddr::loopback(), 0));
+  ControlClient c(f.reactor, *f.resolver, Fixture::plain("127.0.0.1", silent->local().port), f.options, {});
+  std::optional<Result<http::ResponseHead>> ended;
+  f.scope.spawn(watch(c, ended));
+  ASSERT_TRUE(run_until(f.reactor, [&] { return ended.has_value(); }));
+  EXPECT_EQ(ended->error().code, Code::kTimeout);
+  ASSERT_TRUE(run_until(f.reactor, [&] { return c.http().connections() == 0; }));
+  f.scope.cancel();
+}
+
 TEST(ControlClient, AddressesInNamesOfHeadlessServices) {
   EXPECT_EQ(address_in_name("10-0-0-1.linkerd-dst.linkerd.svc.cluster.local"), IpAddr::v4(10, 0, 0, 1));
   EXPECT_EQ(address_in_name("fd00--1.x"), *IpAddr::parse("fd00::1"));
