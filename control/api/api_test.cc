@@ -265,6 +265,8 @@ TEST_F(ApiTest, SaysWhatIsWrong) {
   EXPECT_THAT(error(400, "GET", "/v1/policy?target=svc/shop"),
               HasSubstr("accepted: NAME[.NAMESPACE][:PORT] of a Service, svc/NAMESPACE/NAME:PORT"));
   EXPECT_THAT(error(404, "GET", "/nix"), HasSubstr("no"));
+  std::string deep = cat(R"({"name":)", std::string(500'000, '['), std::string(500'000, ']'), "}");
+  EXPECT_THAT(error(400, "POST", "/v1/workloads", deep), HasSubstr("name: found a list; accepted: text"));
   add("api-1");
   api->hold(plane->workloads().find(Ref{"shop", "api-1"})->id);
   EXPECT_THAT(error(409, "POST", "/v1/workloads", R"({"name":"api-1","namespace":"shop"})"), HasSubstr("is running"));

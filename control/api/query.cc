@@ -11,7 +11,10 @@ namespace {
 using Json = nlohmann::json;
 
 std::unexpected<Error> invalid(std::string_view field, const Json& found, std::string_view accepted) {
-  std::string shown = found.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 100);
+  // Writing a list or an object would recurse as deep as it is nested.
+  std::string shown = found.is_array()    ? "a list"
+                      : found.is_object() ? "an object"
+                                          : found.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 100);
   return fail(Code::kInvalid, cat(field, ": found ", shown, "; accepted: ", accepted), Side::kClient);
 }
 
