@@ -65,5 +65,30 @@ TEST_F(Flush, APeerThatTakesAllAtOnceGetsAllOfIt) {
   scope.cancel();
 }
 
+// The rest of a head comes in the very turn in which its time is over.
+TEST_F(Flush, ARefusedConnectionIsCountedOnce) {
+  options.header_timeout = 20ms;
+  std::vector<std::string> refused;
+  options.on_refused = [&](std::string_view why) { refused.emplace_back(why); };
+  auto listener = listen();
+  Handler handler = send_body;
+  serve_on(*listener, Protocol::kHttp2, handler);
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage to;
+  socklen_t size = listener->local().to_sockaddr(to);
+  ASSERT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), size), 0);
+  ASSERT_EQ(::send(fd.get(), "PRI *", 5, 0), 5);
+  TimePoint begun = Clock::now();
+  ASSERT_TRUE(turn_until([&] { return serving == 1; }));
+  for (int i = 0; i < 5; ++i) reactor.turn(0ms);
+  while (Clock::now() < begun + 50ms) {  // the loop is held up
+  }
+  ASSERT_EQ(::send(fd.get(), " HTTP", 5, 0), 5);
+  EXPECT_TRUE(turn_until([&] { return !refused.empty(); }));
+  for (int i = 0; i < 5; ++i) reactor.turn(0ms);
+  EXPECT_EQ(refused, std::vector<std::string>{"header timeout"});
+  scope.cancel();
+}
+
 }  // namespace
 }  // namespace tulle::httpio

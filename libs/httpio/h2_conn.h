@@ -92,6 +92,7 @@ class H2Server final : public H2Conn, private Drain::Member {
   const Handler& handler_;
   TimePoint created_;
   HeadAlarm head_alarm_;
+  bool refused_ = false;  // and told
   List<Stream> streams_;
 };
 

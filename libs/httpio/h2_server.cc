@@ -88,7 +88,7 @@ rt::Task<void> H2Server::run(Buffer initial) { (void)co_await read_loop(std::mov
 void H2Server::on_fed() {
   if (auto why = session_.failure(); why.empty()) {
     if (session_.head_begun() != kNever && !head_alarm_.armed()) check_head();
-  } else if (options_.on_refused) {
+  } else if (!std::exchange(refused_, true) && options_.on_refused) {
     options_.on_refused(why);
   }
 }
