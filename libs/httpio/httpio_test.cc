@@ -5,8 +5,8 @@ namespace tulle::httpio {
 namespace {
 
 // Answers with the method, path and body; "/slow" never answers; "/big" answers with 8 MiB; "/early" answers at once;
-// "/later" after 20 ms.
-rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<ServerExchange> x) {
+// "/later" when `later` is notified.
+rt::Task<void> echo(rt::Signal& later, int& cancelled, std::unique_ptr<ServerExchange> x) {
   struct Guard {
     int* n;
     ~Guard() {
@@ -15,8 +15,8 @@ rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<Server
   } guard{&cancelled};
   http::ResponseHead head;
   head.headers.add("x-head-only", x->head_only() ? "yes" : "no");
-  if (x->request.path == "/slow") co_await rt::sleep_for(reactor, 1h);
-  if (x->request.path == "/later") co_await rt::sleep_for(reactor, 20ms);
+  while (x->request.path == "/slow") co_await later.wait();
+  if (x->request.path == "/later") co_await later.wait();
   if (x->request.path == "/early") {
     EXPECT_TRUE(x->respond(head, true));
     guard.n = nullptr;
@@ -56,10 +56,11 @@ rt::Task<void> echo(rt::Reactor& reactor, int& cancelled, std::unique_ptr<Server
 
 struct Fixture : TestLoop, testing::TestWithParam<Protocol> {
   int begun = 0, cancelled = 0;
+  rt::Signal later{reactor};
   Drain drain;
   Handler handler = [this](std::unique_ptr<ServerExchange> x) {
     ++begun;
-    return echo(reactor, cancelled, std::move(x));
+    return echo(later, cancelled, std::move(x));
   };
   std::unique_ptr<net::Listener> listener = listen();
 
@@ -121,10 +122,9 @@ rt::Task<void> give_up(Fixture& f) {
   {
     auto x = co_await client.start(head, true);
     EXPECT_TRUE(x);
-    while (f.begun == 0) co_await rt::sleep_for(f.reactor, 1ms);
+    co_await f.until([&] { return f.begun == 1; });
   }
-  while (f.cancelled == 0) co_await rt::sleep_for(f.reactor, 1ms);
-  EXPECT_EQ(f.cancelled, 1);
+  co_await f.until([&] { return f.cancelled == 1; });
   EXPECT_EQ(co_await f.get(client, "GET", "/after", ""), "200 GET /after ");
 }
 TEST_P(Fixture, GivingUpCancelsTheHandler) { run(give_up(*this)); }
@@ -156,16 +156,20 @@ rt::Task<void> drains(Fixture& f) {
   Client client = f.make_client();
   EXPECT_EQ(co_await f.get(client, "GET", "/1", ""), "200 GET /1 ");
   f.drain.start();
-  while (client.connected()) co_await rt::sleep_for(f.reactor, 1ms);
+  co_await f.until([&] { return !client.connected(); });
 }
 TEST_P(Fixture, DrainEndsIdleConnections) { run(drains(*this)); }
 
 // RFC 9112 §9.6: a client may end its direction when it has asked for everything.
 rt::Task<void> half_closed(Fixture& f) {
   if (f.GetParam() == Protocol::kHttp2) co_return;
+  Client client = f.make_client();
   auto stream = co_await f.dial();
   (*stream)->write("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /later HTTP/1.1\r\nhost: a\r\n\r\n");
   (*stream)->shutdown_write();
+  co_await f.until([&] { return f.begun == 2; });
+  EXPECT_EQ(co_await f.get(client, "GET", "/meanwhile", ""), "200 GET /meanwhile ");
+  f.later.notify();
   std::string got = co_await Fixture::all_of(**stream);
   EXPECT_NE(got.find("\r\n\r\nGET /1 "), got.npos) << got;
   EXPECT_TRUE(got.ends_with("\r\n\r\nGET /later ")) << got;
@@ -174,7 +178,9 @@ rt::Task<void> half_closed(Fixture& f) {
   auto slow_reader = co_await f.dial();
   (*slow_reader)->write("GET /big HTTP/1.1\r\nhost: a\r\n\r\n");
   (*slow_reader)->shutdown_write();
-  co_await rt::sleep_for(f.reactor, 50ms);
+  co_await f.until([&] { return f.begun == 4; });
+  // As much goes to another one, so that this one's sockets are long full.
+  EXPECT_EQ((co_await f.get(client, "GET", "/big", "")).size(), 4u + 8 * 1024 * 1024);
   got = co_await Fixture::all_of(**slow_reader);
   EXPECT_GT(got.size(), 8u * 1024 * 1024);
   EXPECT_TRUE(got.ends_with("\r\n0\r\n\r\n"));
@@ -187,11 +193,15 @@ rt::Task<void> half_closed_and_gone(Fixture& f) {
   auto stream = co_await f.dial();
   (*stream)->write("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
   (*stream)->shutdown_write();
-  co_await rt::sleep_for(f.reactor, 20ms);
+  co_await f.until([&] { return f.begun == 1; });
+  auto next = co_await f.dial();  // it is answered after the end of the first has been seen
+  (*next)->write("GET /next HTTP/1.1\r\nhost: a\r\n\r\n");
+  (*next)->shutdown_write();
+  EXPECT_TRUE((co_await Fixture::all_of(**next)).ends_with("\r\n\r\nGET /next "));
   EXPECT_EQ(f.cancelled, 0);
   (*stream)->abort();
   stream->reset();
-  while (f.cancelled == 0) co_await rt::sleep_for(f.reactor, 1ms);
+  co_await f.until([&] { return f.cancelled == 1; });
   auto incomplete = co_await f.dial();
   (*incomplete)->write("POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nabc");
   (*incomplete)->shutdown_write();
@@ -201,6 +211,11 @@ TEST_P(Fixture, AHalfClosedClientThatIsGoneCancelsTheHandler) { run(half_closed_
 
 rt::Task<void> half_closed_too_long(Fixture& f) {
   if (f.GetParam() == Protocol::kHttp2) co_return;
+  // One that has its head in time may be as slow as it likes: longer than the one after it is waited for.
+  auto reader = co_await f.dial();
+  (*reader)->write("GET /big HTTP/1.1\r\nhost: a\r\n\r\n");
+  (*reader)->shutdown_write();
+  co_await f.until([&] { return f.begun == 1; });
   auto stream = co_await f.dial();
   (*stream)->write("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
   (*stream)->shutdown_write();
@@ -208,11 +223,6 @@ rt::Task<void> half_closed_too_long(Fixture& f) {
   EXPECT_TRUE(got.starts_with("HTTP/1.1 504 ")) << got;
   EXPECT_NE(got.find("no answer came within 30ms"), got.npos) << got;
   EXPECT_EQ(f.cancelled, 1);
-  // One that has its head in time may be as slow as it likes.
-  auto reader = co_await f.dial();
-  (*reader)->write("GET /big HTTP/1.1\r\nhost: a\r\n\r\n");
-  (*reader)->shutdown_write();
-  co_await rt::sleep_for(f.reactor, 100ms);
   EXPECT_TRUE((co_await Fixture::all_of(**reader)).ends_with("\r\n0\r\n\r\n"));
 }
 TEST_P(Fixture, AHalfClosedClientIsNotWaitedForLong) {

@@ -67,12 +67,12 @@ TEST_F(Silent, AClientGivesUpAServerThatDoesNotAnswer) {
 }
 
 // Counts the handlers that were cancelled.
-rt::Task<void> never_answer(rt::Reactor& reactor, int& cancelled, std::unique_ptr<ServerExchange> x) {
+rt::Task<void> never_answer(rt::Signal& never, int& cancelled, std::unique_ptr<ServerExchange> x) {
   struct Guard {
     int& n;
     ~Guard() { ++n; }
   } guard{cancelled};
-  co_await rt::sleep_for(reactor, 1h);
+  co_await never.wait();
 }
 
 rt::Task<void> deaf_client(Silent& f) {
@@ -86,7 +86,8 @@ rt::Task<void> deaf_client(Silent& f) {
 }
 TEST_F(Silent, AServerGivesUpAClientThatDoesNotAnswer) {
   int cancelled = 0;
-  Handler handler = [&](std::unique_ptr<ServerExchange> x) { return never_answer(reactor, cancelled, std::move(x)); };
+  rt::Signal never(reactor);
+  Handler handler = [&](std::unique_ptr<ServerExchange> x) { return never_answer(never, cancelled, std::move(x)); };
   options.keep_alive = {.interval = 10ms, .timeout = 20ms};
   serve_on(*listener, Protocol::kHttp2, handler);
   run(deaf_client(*this));
@@ -99,26 +100,28 @@ rt::Task<void> answer(std::unique_ptr<ServerExchange> x) {
   (void)x->respond(head, true);
   co_return;
 }
+rt::Task<Result<std::unique_ptr<net::Stream>>> dial_metered(Silent& f, int& dials, net::Meter& written) {
+  ++dials;
+  auto stream = co_await f.dial(f.listener->local());
+  if (stream) (*stream)->set_meters(nullptr, &written);
+  co_return stream;
+}
 rt::Task<void> stay(Silent& f) {
   ClientOptions options;
-  options.keep_alive = {.interval = 2ms, .timeout = 5s};
+  options.keep_alive = f.options.keep_alive;
   int dials = 0;
-  Client client(
-      f.reactor, Protocol::kHttp2,
-      [&f, &dials] {
-        ++dials;
-        return f.dial(f.listener->local());
-      },
-      options);
-  for (int i = 0; i < 3; ++i) {
+  net::Meter written{0};
+  Client client(f.reactor, Protocol::kHttp2, [&] { return dial_metered(f, dials, written); }, options);
+  for (int i = 0; i < 2; ++i) {
     auto x = co_await client.start(get_request("/"), true);
     EXPECT_TRUE(x && co_await (*x)->response());
-    co_await rt::sleep_for(f.reactor, 50ms);  // many PINGs
+    // Two PINGs and two answers to PINGs: the second is sent only where the first was answered in time.
+    co_await f.until([&, all = written + 4 * 17] { return written >= all; });
   }
   EXPECT_EQ(dials, 1);
 }
 TEST_F(Silent, APeerThatAnswersStays) {
-  options.keep_alive = {.interval = 3ms, .timeout = 5s};
+  options.keep_alive = {.interval = 2ms, .timeout = 200ms};
   Handler handler = [](std::unique_ptr<ServerExchange> x) { return answer(std::move(x)); };
   serve_on(*listener, Protocol::kHttp2, handler);
   run(stay(*this));

@@ -46,6 +46,11 @@ struct TestLoop {
     for (TimePoint end = reactor.now() + 20s; reactor.now() < end && !condition();) reactor.turn(10ms);
     return condition();
   }
+  // Waits in a task until `condition` is true, which nobody tells; run() bounds the time.
+  template <class F>
+  rt::Task<void> until(F condition) {
+    while (!condition()) co_await rt::sleep_for(reactor, 1ms);
+  }
   // All that comes until the end, and " error: …" where that is none.
   static rt::Task<std::string> all_of(net::Stream& s) {
     std::string got;

@@ -97,10 +97,11 @@ int TimerWheel::wait_ms(TimePoint now) {
   return static_cast<int>(std::min<int64_t>(ms, std::numeric_limits<int>::max()));
 }
 
-Reactor::Reactor(uint64_t seed)
+Reactor::Reactor(uint64_t seed, const TimePoint* clock)
     : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      now_(Clock::now()),
+      clock_(clock),
+      now_(read_clock()),
       rng_(seed ? Rng(seed) : Rng::from_system()),
       timers_(now_) {
   TULLE_CHECK(epoll_ && wake_);
@@ -128,7 +129,7 @@ void Reactor::turn(Duration max_wait) {
   if (!ready_.empty() || !flush_.empty()) wait = 0;
   else if (int t = timers_.wait_ms(now_); t >= 0) wait = std::min<int64_t>(wait, t);
   int n = epoll_wait(epoll_.get(), batch, kBatch, static_cast<int>(std::min<int64_t>(wait, 86'400'000)));
-  now_ = Clock::now();
+  now_ = read_clock();
   TULLE_CHECK(n >= 0 || errno == EINTR);
 
   events_.clear();
@@ -146,7 +147,7 @@ void Reactor::turn(Duration max_wait) {
   }
   run_lists();
 
-  int64_t held = (Clock::now() - now_).count();
+  int64_t held = (read_clock() - now_).count();
   if (held > longest_turn_.load(std::memory_order_relaxed)) longest_turn_.store(held, std::memory_order_relaxed);
 }
 

@@ -95,8 +95,9 @@ class TimerWheel {
 
 class Reactor {
  public:
-  // `seed` feeds rng(); 0 takes one from the kernel.
-  explicit Reactor(uint64_t seed = 0);
+  // `seed` feeds rng(); 0 takes one from the kernel. `clock`: for tests, read in place of the system's; it outlives
+  // this.
+  explicit Reactor(uint64_t seed = 0, const TimePoint* clock = nullptr);
   ~Reactor();
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
@@ -140,11 +141,13 @@ class Reactor {
   Duration take_longest_turn();
 
  private:
+  TimePoint read_clock() const { return clock_ ? *clock_ : Clock::now(); }
   void run_lists();
   void run_posted();
 
   Fd epoll_;
   Fd wake_;
+  const TimePoint* clock_;
   TimePoint now_;
   Rng rng_;
   TimerWheel timers_;

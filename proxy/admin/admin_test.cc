@@ -86,6 +86,10 @@ struct Fixture {
     ASSERT_TRUE(made) << made.error().reason;
     admin = std::move(*made);
   }
+  bool until(auto done) {
+    for (TimePoint end = Clock::now() + 20s; !done() && Clock::now() < end;) reactor.turn(10ms);
+    return done();
+  }
   Answer get(std::string path, std::string method = "GET", std::string body = {},
              std::vector<std::pair<std::string, std::string>> headers = {}) {
     if (!admin) start();
@@ -101,9 +105,7 @@ struct Fixture {
     if (!body.empty()) head.headers.add(http::HeaderId::kContentLength, cat(body.size()));
     std::optional<Result<Answer>> out;
     rt::Running running(reactor, ask(client, head, std::move(body), out));
-    TimePoint end = Clock::now() + 20s;
-    while (!out && Clock::now() < end) reactor.turn(10ms);
-    if (!out || !*out) return Answer{};
+    if (!until([&] { return out.has_value(); }) || !*out) return Answer{};
     return std::move(**out);
   }
 };
@@ -284,101 +286,79 @@ TEST(Admin, OverMeshTls) {
   EXPECT_EQ(who, "");
 }
 
-rt::Task<void> talk(net::Stream& s, std::string first, std::string& got, bool& ended) {
-  s.write(first);
-  for (;;) {
-    auto bytes = co_await s.read();
-    if (!bytes || bytes->empty()) break;
-    got.append(*bytes);
+// A client that says `first` and takes what comes.
+struct Talk {
+  Fixture& f;
+  std::unique_ptr<net::Stream> stream;
+  std::string got;
+  bool ended = false;
+  rt::Running talking;
+
+  Talk(Fixture& fixture, std::string first) : f(fixture), talking(f.reactor, talk(*this, std::move(first))) {}
+  static rt::Task<void> talk(Talk& t, std::string first) {
+    auto s = co_await dial(t.f.reactor, t.f.admin->local(), {}, nullptr);
+    EXPECT_TRUE(s);
+    if (!s) co_return;
+    t.stream = std::move(*s);
+    t.stream->write(first);
+    for (;;) {
+      auto bytes = co_await t.stream->read();
+      if (!bytes || bytes->empty()) break;
+      t.got.append(*bytes);
+    }
+    t.ended = true;
   }
-  ended = true;
-}
+  bool says(std::string_view end) {
+    return f.until([&] { return got.ends_with(end); });
+  }
+  bool ends() {
+    return f.until([&] { return ended; });
+  }
+};
+constexpr std::string_view kGetLive = "GET /live HTTP/1.1\r\nhost: x\r\n\r\n";
 
 TEST(Admin, WhatIsNotHttpIsClosedAndTheSlowAreHttp1) {
   Fixture f;
   f.options.detect_timeout = 5ms;
+  f.options.idle_timeout = 20ms;
   f.start();
-  auto connect = [&](std::unique_ptr<net::Stream>& out) -> rt::Task<void> {
-    struct Go {
-      static rt::Task<void> run(Fixture& f, std::unique_ptr<net::Stream>& out) {
-        auto s = co_await dial(f.reactor, f.admin->local(), {}, nullptr);
-        out = std::move(*s);
-      }
-    };
-    return Go::run(f, out);
-  };
-  auto until = [&](auto done) {
-    TimePoint end = Clock::now() + 20s;
-    while (!done() && Clock::now() < end) f.reactor.turn(5ms);
-    return done();
-  };
   for (std::string first :
        {std::string("\0\1\2garbage\n\n", 12), std::string("GET /live HTTP/1.1\r\nbad header\r\n\r\n")}) {
-    std::unique_ptr<net::Stream> s;
-    rt::Running c(f.reactor, connect(s));
-    ASSERT_TRUE(until([&] { return s != nullptr; }));
-    std::string got;
-    bool ended = false;
-    rt::Running t(f.reactor, talk(*s, first, got, ended));
-    EXPECT_TRUE(until([&] { return ended; })) << first;
+    Talk t(f, first);
+    EXPECT_TRUE(t.ends()) << first;
     if (first[0] == 'G') {
-      EXPECT_TRUE(got.starts_with("HTTP/1.1 400")) << got;
+      EXPECT_TRUE(t.got.starts_with("HTTP/1.1 400")) << t.got;
     } else {
-      EXPECT_EQ(got, "");
+      EXPECT_EQ(t.got, "");
     }
   }
-  std::unique_ptr<net::Stream> s;
-  rt::Running c(f.reactor, connect(s));
-  ASSERT_TRUE(until([&] { return s != nullptr; }));
-  std::string got;
-  bool ended = false;
-  rt::Running t(f.reactor, talk(*s, "GE", got, ended));
-  TimePoint past = f.reactor.now() + 20ms;
-  until([&] { return f.reactor.now() > past; });
-  s->write("T /live HTTP/1.1\r\nhost: x\r\n\r\n");
-  EXPECT_TRUE(until([&] { return got.ends_with("live\n"); })) << got;
-}
-
-rt::Task<void> connect_to(Fixture& f, std::unique_ptr<net::Stream>& out) {
-  auto s = co_await dial(f.reactor, f.admin->local(), {}, nullptr);
-  if (s) out = std::move(*s);
+  Talk slow(f, "GE");
+  ASSERT_TRUE(f.until([&] { return slow.stream != nullptr; }));
+  Talk silent(f, "");  // made later, and ended after the same time and the idle one
+  EXPECT_TRUE(silent.ends());
+  EXPECT_FALSE(slow.ended);
+  slow.stream->write(kGetLive.substr(2));
+  EXPECT_TRUE(slow.says("live\n")) << slow.got;
 }
 
 TEST(Admin, TheLongestIdleConnectionMakesRoom) {
   Fixture f;
   f.options.max_connections = 2;
   f.start();
-  std::unique_ptr<net::Stream> idle[2];
-  std::string got[2];
-  bool ended[2] = {};
-  std::optional<rt::Running> talking[2];
-  for (int i = 0; i < 2; ++i) {
-    rt::Running c(f.reactor, connect_to(f, idle[i]));
-    TimePoint end = Clock::now() + 10s;
-    while (!idle[i] && Clock::now() < end) f.reactor.turn(10ms);
-    ASSERT_TRUE(idle[i]);
-    talking[i].emplace(f.reactor, talk(*idle[i], "GET /live HTTP/1.1\r\nhost: x\r\n\r\n", got[i], ended[i]));
-    while (!got[i].ends_with("live\n") && Clock::now() < end) f.reactor.turn(10ms);
-  }
+  Talk first(f, std::string(kGetLive));
+  EXPECT_TRUE(first.says("live\n"));
+  Talk second(f, std::string(kGetLive));
+  EXPECT_TRUE(second.says("live\n"));
   EXPECT_EQ(f.get("/live").status, 200);
-  EXPECT_TRUE(ended[0]);
-  EXPECT_FALSE(ended[1]);
+  EXPECT_TRUE(first.ended);
+  EXPECT_FALSE(second.ended);
 }
 
 TEST(Admin, AnIdleConnectionEnds) {
   Fixture f;
   f.options.idle_timeout = 20ms;
   f.start();
-  std::unique_ptr<net::Stream> s;
-  rt::Running c(f.reactor, connect_to(f, s));
-  TimePoint end = Clock::now() + 10s;
-  while (!s && Clock::now() < end) f.reactor.turn(10ms);
-  ASSERT_TRUE(s);
-  std::string got;
-  bool ended = false;
-  rt::Running t(f.reactor, talk(*s, "GET /live HTTP/1.1\r\nhost: x\r\n\r\n", got, ended));
-  while (!ended && Clock::now() < end) f.reactor.turn(10ms);
-  EXPECT_TRUE(ended);
+  EXPECT_TRUE(Talk(f, std::string(kGetLive)).ends());
 }
 
 TEST(Admin, TooManyConnectionsAreClosed) {

@@ -36,7 +36,7 @@ WallTime shifted_wall() { return wall_now() + wall_shift; }
 
 // An identity service with a CA, and a certifier that asks it.
 struct Mesh {
-  rt::Reactor reactor{1};
+  rt::Reactor reactor;
   TempDir dir;
   tls::Authority root = *tls::Authority::make_root("root.linkerd.cluster.local", 24h * 100, wall_now() - 24h * 50);
   tls::Authority other_root = *tls::Authority::make_root("other.linkerd.cluster.local", 24h, wall_now());
@@ -58,7 +58,7 @@ struct Mesh {
   std::vector<std::shared_ptr<const tls::Context>> contexts;
   std::unique_ptr<Certifier> certifier;
 
-  Mesh() {
+  explicit Mesh(const TimePoint* clock = nullptr) : reactor(1, clock) {
     wall_shift = {};
     dir.write("token", "token-1\n");
     config.server_name = config.name.name();
@@ -184,14 +184,19 @@ TEST(Certifier, UnreachableIsAskedSoonAgain) {
 }
 
 TEST(Certifier, RefusedIsAskedAgainAfterTheLeastDelay) {
-  Mesh m;
+  TimePoint clock{};
+  Mesh m(&clock);
   m.config.min_refresh = 1h;
   m.config.max_refresh = 2h;
   m.refuse = grpc::Status(grpc::StatusCode::kPermissionDenied, "not you");
   m.start();
   ASSERT_TRUE(run_until(m.reactor, [&] { return m.asked.size() == 1; }));
-  for (int i = 0; i < 10; ++i) m.reactor.turn(5ms);
+  ASSERT_TRUE(run_until(m.reactor, [&] { return m.metric("refreshes_total{result=\"error\"} 1"); }));
+  clock += 1h - 1ms;
+  for (int i = 0; i < 10; ++i) m.reactor.turn(0ms);
   EXPECT_EQ(m.asked.size(), 1u);
+  clock += 1ms;
+  EXPECT_TRUE(run_until(m.reactor, [&] { return m.asked.size() == 2; }));
 }
 
 TEST(Certifier, AWrongNameIsRefusedAndTheOldOneStays) {

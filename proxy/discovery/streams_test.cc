@@ -41,6 +41,31 @@ struct FakeControl {
   }
 };
 
+// A watch of one port, and the control plane that it asks.
+struct Watch {
+  rt::Reactor reactor;
+  observe::Registry registry;
+  observe::Shard& shard = registry.add_shard();
+  FakeControl control{reactor};
+  std::unique_ptr<httpio::Client> client = test_client(reactor, control.server.addr());
+  Subscriptions subscriptions{reactor, shard};
+  ControlService service;
+  StreamsConfig config{.destination = service,
+                       .policy = service,
+                       .subscriptions = subscriptions,
+                       .context_token = {},
+                       .workload = "w",
+                       .profile_networks = {},
+                       .backoff = {.min = 1ms, .max = 1ms},
+                       .pod_ip = {}};
+  int published = 0;
+  rt::Running stream{reactor, port_source(reactor, config, shard)(8080, [this](auto) { ++published; })};
+
+  explicit Watch(StreamLimits limits = {}, const TimePoint* clock = nullptr)
+      : reactor(1, clock), service{*client, "control", nullptr, limits} {}
+  bool until(auto condition) { return run_until(reactor, condition); }
+};
+
 // A watch that says nothing, nothing more, or goes on for too long is made anew.
 TEST(Streams, LimitsMakeAWatchAnew) {
   struct Case {
@@ -50,76 +75,35 @@ TEST(Streams, LimitsMakeAWatchAnew) {
                {{.initial = 10ms, .idle = 20ms, .lifetime = 1h}, true},
                {{.initial = {}, .idle = {}, .lifetime = 20ms}, true}};
   for (auto& c : cases) {
-    rt::Reactor reactor{1};
-    observe::Registry registry;
-    observe::Shard& shard = registry.add_shard();
-    FakeControl control(reactor);
-    auto client = test_client(reactor, control.server.addr());
-    Subscriptions subscriptions(reactor, shard);
-    ControlService service{*client, "control", nullptr, c.limits};
-    StreamsConfig config{.destination = service,
-                         .policy = service,
-                         .subscriptions = subscriptions,
-                         .context_token = {},
-                         .workload = "w",
-                         .profile_networks = {},
-                         .backoff = {.min = 1ms, .max = 1ms},
-                         .pod_ip = {}};
-    int published = 0;
-    rt::Running stream(reactor, port_source(reactor, config, shard)(8080, [&](auto) { ++published; }));
-    if (c.says_something) control.push(wire::samples::server(wire::Server::Kind::kHttp1));
-    EXPECT_TRUE(run_until(reactor, [&] { return control.calls >= 3; }));
-    EXPECT_TRUE(!c.says_something || run_until(reactor, [&] { return published >= 3; }));
+    Watch w(c.limits);
+    if (c.says_something) w.control.push(wire::samples::server(wire::Server::Kind::kHttp1));
+    EXPECT_TRUE(w.until([&] { return w.control.calls >= 3; }));
+    EXPECT_TRUE(!c.says_something || w.until([&] { return w.published >= 3; }));
   }
 }
 
 TEST(Streams, WithoutLimitsAQuietWatchStays) {
-  rt::Reactor reactor{1};
-  observe::Registry registry;
-  observe::Shard& shard = registry.add_shard();
-  FakeControl control(reactor);
-  auto client = test_client(reactor, control.server.addr());
-  Subscriptions subscriptions(reactor, shard);
-  StreamsConfig config{.destination = {*client, "control"},
-                       .policy = {*client, "control"},
-                       .subscriptions = subscriptions,
-                       .context_token = {},
-                       .workload = "w",
-                       .profile_networks = {},
-                       .backoff = {.min = 1ms, .max = 1ms},
-                       .pod_ip = {}};
-  rt::Running stream(reactor, port_source(reactor, config, shard)(8080, [&](auto) {}));
-  EXPECT_TRUE(run_until(reactor, [&] { return control.calls == 1; }));
-  for (TimePoint end = reactor.now() + 50ms; reactor.now() < end;) reactor.turn(10ms);
-  EXPECT_EQ(control.calls, 1);
+  TimePoint clock{};
+  Watch w({}, &clock);
+  EXPECT_TRUE(w.until([&] { return w.control.calls == 1; }));
+  clock += 24h;
+  w.reactor.turn(0ms);
+  w.control.push(wire::samples::server(wire::Server::Kind::kHttp1));
+  EXPECT_TRUE(w.until([&] { return w.published == 1; }));
+  EXPECT_EQ(w.control.calls, 1);
 }
 
 TEST(Streams, WhatIsNotSupportedIsSaidOnceForEachChange) {
-  rt::Reactor reactor{1};
-  observe::Registry registry;
-  observe::Shard& shard = registry.add_shard();
-  FakeControl control(reactor);
-  auto client = test_client(reactor, control.server.addr());
-  Subscriptions subscriptions(reactor, shard);
-  StreamsConfig config{.destination = {*client, "control"},
-                       .policy = {*client, "control"},
-                       .subscriptions = subscriptions,
-                       .context_token = {},
-                       .workload = "w",
-                       .profile_networks = {},
-                       .backoff = {},
-                       .pod_ip = {}};
-  int published = 0;
+  Watch w;
   testing::internal::CaptureStderr();
-  rt::Running stream(reactor, port_source(reactor, config, shard)(8080, [&](auto) { ++published; }));
   auto limited = wire::samples::server(wire::Server::Kind::kHttp1);
   ASSERT_TRUE(limited.rate_limit);
   auto unlimited = limited;
   unlimited.rate_limit.reset();
   for (auto* server : {&limited, &limited, &unlimited, &limited, &limited}) {
-    control.push(*server);
-    int before = published;
-    EXPECT_TRUE(run_until(reactor, [&] { return published > before; }));
+    w.control.push(*server);
+    int before = w.published;
+    EXPECT_TRUE(w.until([&] { return w.published > before; }));
   }
   std::string log = testing::internal::GetCapturedStderr();
   EXPECT_EQ(count(log, "local rate limits"), 2u) << log;
