@@ -35,12 +35,13 @@ def body_too_short(sock):
 
 def body_too_long(sock):
     sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
-    time.sleep(0.2)
+    sock.recv(1)  # the other end closes
 
 
 def late_reset(sock):
+    """When the client has the part: it sends its body then."""
     sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart")
-    time.sleep(0.2)
+    sock.recv(1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -108,14 +109,17 @@ def listen(row, port):
         threading.Thread(target=one_h2 if row in H2_ROWS else one, args=(row, sock), daemon=True).start()
 
 
-def ask(host, port):
+def ask(host, port, row):
     """[1xx heads, status line, is all of the body there, body, seconds]; "reset" for a status line that did not come."""
     start, answer = time.monotonic(), b""
     try:
         with socket.create_connection((host, port), 10) as sock:
-            sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            body = b"x" if row is late_reset else b""
+            sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
             while data := sock.recv(65536):
                 answer += data
+                if body and answer.endswith(b"part"):
+                    sock.sendall(body)
     except OSError:
         pass
     heads, interims = answer.decode("latin-1"), 0
@@ -127,7 +131,7 @@ def ask(host, port):
     return [interims, head.split("\r\n")[0] or "reset", whole, body, round(time.monotonic() - start, 3)]
 
 
-def ask_h2(host, port):
+def ask_h2(host, port, row):
     """[ended streams, resets, seconds] of four requests at once."""
     start = time.monotonic()
     peer = Peer(host, port)
@@ -141,7 +145,7 @@ def main():
         for i, row in enumerate(ROWS):
             threading.Thread(target=listen, args=(row, int(sys.argv[2]) + i), daemon=True).start()
         threading.Event().wait()
-    print(json.dumps({row.__name__: (ask_h2 if row in H2_ROWS else ask)(sys.argv[2], int(sys.argv[3]) + i) for i, row in enumerate(ROWS)}))
+    print(json.dumps({row.__name__: (ask_h2 if row in H2_ROWS else ask)(sys.argv[2], int(sys.argv[3]) + i, row) for i, row in enumerate(ROWS)}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,33 @@
 from support.mesh import PYTHON, SUPPORT
 
 TUNNEL = SUPPORT / "tunnel.py"
+CLIENT = """
+import socket
+def send(text, receive_buffer=None):
+    s = socket.socket()
+    if receive_buffer:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    s.settimeout(30)
+    s.connect(("origin", 8080))
+    s.sendall(text.replace("\\n", "\\r\\n").encode())
+    return s
+def status_and_size(s):
+    got = b""
+    while chunk := s.recv(1 << 20):
+        got += chunk
+    head, _, body = got.partition(b"\\r\\n\\r\\n")
+    return head.split(b" ")[1].decode(), len(body)
+"""
+
+
+def ask(mesh, script, **env):
+    """What a pod says that runs CLIENT and this."""
+    mesh.up()
+    mesh.origin("origin", ports="http1")
+    mesh.ready("origin")
+    pod = mesh.run("client", [PYTHON, "-c", CLIENT + script], env=env)
+    assert pod.wait(60) == 0, pod.log()
+    return pod.log()
 
 
 def test_tunnels_end_one_direction_at_a_time(mesh):
@@ -14,27 +41,23 @@ def test_tunnels_end_one_direction_at_a_time(mesh):
 
 
 def test_a_client_that_half_closes_gets_its_answer(mesh):
-    mesh.up()
-    mesh.origin("origin", ports="http1")
-    mesh.ready("origin")
-    script = ("import socket; s = socket.create_connection(('origin', 8080), 10); "
-              "s.sendall(b'GET /size/3000000 HTTP/1.1\\r\\nHost: origin\\r\\nx-wait-ms: 300\\r\\n\\r\\n'); s.shutdown(socket.SHUT_WR)\n"
-              "got = b''\n"
-              "while chunk := s.recv(65536): got += chunk\n"
-              "print(got[:15], len(got.split(b'\\r\\n\\r\\n', 1)[-1]))")
-    pod = mesh.run("client", [PYTHON, "-c", script])
-    assert pod.wait(30) == 0 and "b'HTTP/1.1 200 OK' 3000000" in pod.log(), pod.log()
+    log = ask(mesh, """
+s = send("GET /size/3000000 HTTP/1.1\\nHost: origin\\nx-wait-ms: 300\\n\\n")
+s.shutdown(socket.SHUT_WR)
+print(status_and_size(s))
+""")
+    assert "('200', 3000000)" in log, log
 
 
 def test_a_reader_that_pauses_gets_its_whole_response(mesh):
-    """Longer than anything that could be taken for a limit of its proxy's, where the connection ends with the response."""
-    mesh.up()
-    mesh.origin("origin", ports="http1")
-    mesh.ready("origin")
-    script = ("import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192); s.connect(('origin', 8080))\n"
-              "s.sendall(b'GET /size/4000000 HTTP/1.1\\r\\nHost: origin\\r\\nConnection: close\\r\\n\\r\\n'); time.sleep(33)\n"
-              "got = b''\n"
-              "while chunk := s.recv(1 << 20): got += chunk\n"
-              "print(got[:15], len(got.split(b'\\r\\n\\r\\n', 1)[-1]))")
-    pod = mesh.run("client", [PYTHON, "-c", script])
-    assert pod.wait(60) == 0 and "b'HTTP/1.1 200 OK' 4000000" in pod.log(), pod.log()
+    """It pauses until those that came after it have met every limit of time that its proxy has for a client; its own
+    connection ends with the response."""
+    log = ask(mesh, """
+paused = send("GET /size/4000000 HTTP/1.1\\nHost: origin\\nConnection: close\\n\\n", 8192)
+half_closed = send("GET / HTTP/1.1\\nHost: origin\\nx-wait-ms: 60000\\n\\n")
+half_closed.shutdown(socket.SHUT_WR)
+unfinished = send("GET / HTTP/1.1\\nHost: origin\\n")
+idle = send("GET / HTTP/1.1\\nHost: origin\\n\\n")
+print(*map(status_and_size, (idle, unfinished, half_closed, paused)))
+""", TULLE_PROXY_HTTP_HEADER_TIMEOUT="1s", TULLE_PROXY_HTTP_IDLE_TIMEOUT="1s")
+    assert "('408', 0) ('504', 0) ('200', 4000000)" in log, log

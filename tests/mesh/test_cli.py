@@ -286,7 +286,7 @@ def test_a_control_plane_that_is_stopped(mesh):
 def test_a_setting_that_does_nothing_is_told(mesh):
     mesh.up()
     env = {"LINKERD2_PROXY_LOGG": "debug", "LINKERD2_PROXY_INGRESS_MODE": "true"}
-    pod = mesh.run("one", ["sleep", "60"], env=env)
+    pod = mesh.run("one", ["sleep", "infinity"], env=env)
     mesh.wait("both are named", lambda: "name=LINKERD2_PROXY_LOGG" in pod.log() and "LINKERD2_PROXY_INGRESS_MODE" in pod.log(), 15)
     assert pod.log().count("without effect") == 1 and pod.log().count("is it misspelt") == 1, pod.log()
 

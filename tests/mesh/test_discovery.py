@@ -56,15 +56,7 @@ def test_a_lost_update_is_found_and_made_good(mesh):
         client = Client(mesh, between, TULLE_PROXY_DIGEST_INTERVAL="500ms")
         mesh.wait("some comparisons", lambda: count(metrics(mesh, "client"), "tulle_discovery_checks_total", result="same") >= 3, 20)
         assert count(metrics(mesh, "client"), "tulle_discovery_resyncs_total") == 0, "both ends count the same"
-        lost = []
-
-        def lose(method, request, message):
-            if method.endswith("Destination/Get") and not lost:
-                lost.append(message)
-                return None
-            return message
-
-        between.change = lose
+        lost = between.lose_one("Destination/Get")
         client.second_instance()
         mesh.wait("an update is lost", lambda: lost, 10)
         mesh.wait("traffic to the second instance all the same", lambda: client.answered("two"), 20)
@@ -80,15 +72,7 @@ def test_without_the_comparison_all_is_asked_for_now_and_then(mesh):
     with Between(mesh) as between:
         between.refuse = lambda method: grpc.StatusCode.UNIMPLEMENTED if "tulle.dev.Digests" in method else None
         client = Client(mesh, between, TULLE_PROXY_DIGEST_INTERVAL="100ms")
-        lost = []
-
-        def lose(method, request, message):
-            if method.endswith("Destination/Get") and not lost:
-                lost.append(message)
-                return None
-            return message
-
-        between.change = lose
+        between.lose_one("Destination/Get")
         client.second_instance()
         mesh.wait("traffic to the second instance all the same", lambda: client.answered("two"), 20)
         text = metrics(mesh, "client")
@@ -101,7 +85,7 @@ def test_clients_of_the_control_plane_have_names(mesh):
         # A name instead of an address has to be resolved.
         port = between.address.rsplit(":", 1)[1]
         env = {"LINKERD2_PROXY_POLICY_SVC_ADDR": f"localhost:{port}", "LINKERD2_PROXY_DESTINATION_SVC_ADDR": f"localhost:{port}"}
-        mesh.run("pod", ["sleep", "100"], "--port", "http=8080", env=env)
+        mesh.run("pod", ["sleep", "infinity"], "--port", "http=8080", env=env)
         mesh.wait("the pod is known", lambda: mesh.pod("pod"), 10)
         mesh.wait("the proxy has resolved it", lambda: resolved(mesh, port), 20, every=0.1)
 
@@ -133,10 +117,10 @@ def test_a_program_that_scans_addresses_does_not_fill_the_proxy(mesh):
         port = servers[0].getsockname()[1]
         servers += [stack.enter_context(socket.create_server((f"127.90.0.{n}", port))) for n in range(2, 101)]
         threading.Thread(target=accept_and_close, args=(servers,), daemon=True).start()
-        script = ("import socket, time\n"
+        script = ("import signal, socket\n"
                   "for n in range(1, 101):\n"
                   f" s = socket.create_connection((f'127.90.0.{{n}}', {port}), 10); assert s.recv(1) == b''; s.close()\n"
-                  "print('scanned', flush=True); time.sleep(100)")
+                  "print('scanned', flush=True); signal.pause()")
         pod = mesh.run("scanner", [PYTHON, "-c", script],
                        env={"TULLE_PROXY_MAX_TARGETS": "20", "LINKERD2_PROXY_OUTBOUND_DISCOVERY_IDLE_TIMEOUT": "100s"})
         mesh.wait("all is scanned", lambda: "scanned" in pod.log() or not pod.running(), 60)

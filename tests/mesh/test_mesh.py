@@ -55,7 +55,7 @@ def test_a_request_by_service_name_over_mtls(mesh):
     mesh.origin("hello-2", "hello", ports="http1")
     mesh.ready("hello-1")
     mesh.ready("hello-2")
-    pod = mesh.run("curl", ["sh", "-c", "curl -sS -H 'x-id: first' " + "http://hello:8080/ " * 20 + "; echo done; sleep 60"])
+    pod = mesh.run("curl", ["sh", "-c", "curl -sS -H 'x-id: first' " + "http://hello:8080/ " * 20 + "; echo done; sleep infinity"])
     mesh.wait("curl is done", lambda: "done" in pod.log() or not pod.running(), 20)
     log = pod.log()
     assert log.count("first hello-") == 20, log

@@ -29,7 +29,7 @@ def serve(c):
 s = socket.create_server(('0.0.0.0', 8080))
 while True: threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
 """
-CURL = "curl -sS -o /dev/null -w '%{{http_code}} %{{exitcode}} %{{time_total}} %{{size_download}}\\n' --max-time 20 {0}; echo done; sleep 100"
+CURL = "curl -sS -o /dev/null -w '%{{http_code}} %{{exitcode}} %{{time_total}} %{{size_download}}\\n' --max-time 20 {0}; echo done; sleep infinity"
 
 
 def routed(mesh, timeouts, port=80, app="origin"):

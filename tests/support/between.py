@@ -52,6 +52,19 @@ class Between(grpc.GenericRpcHandler):
             if context.is_active():
                 context.abort(e.code(), e.details())
 
+    def lose_one(self, method):
+        """The next message of such a call does not arrive; it is in the list that this returns, once it has come."""
+        lost = []
+
+        def lose(name, request, message):
+            if lost or not name.endswith(method):
+                return message
+            lost.append(message)
+            return None
+
+        self.change = lose
+        return lost
+
     def count(self, method):
         return sum(m.endswith(method) for m in self.calls)
 

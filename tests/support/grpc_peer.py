@@ -9,7 +9,6 @@ import json
 import pathlib
 import sys
 import threading
-import time
 import traceback
 
 import grpc
@@ -24,7 +23,7 @@ OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_leng
 class Server(grpc.GenericRpcHandler):
     def __init__(self):
         self.counts = {}  # name → how far something has come
-        self.cancelled = threading.Event()
+        self.cancelled, self.go = threading.Event(), threading.Event()
 
     def service(self, details):
         name = details.method.rpartition("/")[2]
@@ -51,8 +50,7 @@ class Server(grpc.GenericRpcHandler):
     def Upload(self, requests, context):
         digest = hashlib.sha256(next(requests))
         self.counts["upload"] = 1
-        while not self.counts.get("go"):
-            time.sleep(0.01)
+        self.go.wait(60)
         for block in requests:
             self.counts["upload"] += 1
             digest.update(block)
@@ -65,20 +63,22 @@ class Server(grpc.GenericRpcHandler):
                 context.abort(grpc.StatusCode.ABORTED, "in the middle")
 
     def Drip(self, request, context):
-        context.add_callback(self.cancelled.set)
-        while context.is_active():
+        over = self.end_of(context)
+        while not over.wait(0.01):  # so many a second
             yield b"drop"
-            time.sleep(0.01)
 
     def Wait(self, request, context):
-        context.add_callback(self.cancelled.set)
         self.counts["left"] = int(1000 * (context.time_remaining() or 0))
-        while context.is_active():
-            time.sleep(0.01)
+        self.end_of(context).wait(60)
         return b""
 
-    def Set(self, request, context):
-        self.counts[request.decode()] = 1
+    def end_of(self, context):
+        over = threading.Event()
+        context.add_callback(lambda: (over.set(), self.cancelled.set()))
+        return over
+
+    def Go(self, request, context):
+        self.go.set()
         return b""
 
     def Count(self, request, context):
@@ -105,15 +105,13 @@ class Client:
     def call(self, name, request=b"", **how):
         return self.channel.unary_unary(f"/t.T/{name}")(request, timeout=how.pop("timeout", 20), **how)
 
-    def at_rest(self, name):
-        """The count, once it has not moved for half a second."""
-        seen, since = None, time.monotonic()
-        while time.monotonic() - since < 0.5:
-            now = int(self.call("Count", name))
-            if now != seen:
-                seen, since = now, time.monotonic()
-            time.sleep(0.02)
-        return seen
+    def at_rest(self, count):
+        """What `count` gives, once it is not 0 and has not moved while much went to and fro on the same connection."""
+        seen, now = None, count()
+        while not now or now != seen:
+            assert self.call("Echo", MUCH) == MUCH
+            seen, now = now, count()
+        return now
 
     def metadata_and_trailers(self):
         answer, call = self.channel.unary_unary("/t.T/Echo").with_call(b"x", timeout=20, metadata=[("x-ask", "a b"), ("x-ask-bin", bytes(range(256)))])
@@ -167,9 +165,8 @@ class Client:
         """The server is held up, other calls on the connection are not, and in the end nothing is missing."""
         call = self.channel.unary_stream("/t.T/Download")(b"", timeout=60)
         assert next(call) == bytes(MIB)
-        held = self.at_rest(b"download")
-        assert 0 < held <= MOST_HELD, f"{held} MiB were sent to a client that read one"
-        assert self.call("Echo", MUCH) == MUCH
+        held = self.at_rest(lambda: int(self.call("Count", b"download")))
+        assert held <= MOST_HELD, f"{held} MiB were sent to a client that read one"
         rest = list(call)
         assert rest == [bytes([i]) * MIB for i in range(1, BLOCKS)]
 
@@ -185,10 +182,9 @@ class Client:
             given = BLOCKS
 
         call = self.channel.stream_unary("/t.T/Upload").future(blocks(), timeout=60)
-        assert self.at_rest(b"upload") == 1
-        assert given <= MOST_HELD, f"{given} MiB were taken for a server that read one"
-        assert self.call("Echo", MUCH) == MUCH
-        self.call("Set", b"go")
+        assert self.at_rest(lambda: int(self.call("Count", b"upload"))) == 1
+        assert self.at_rest(lambda: given) <= MOST_HELD, f"{given} MiB were taken for a server that read one"
+        self.call("Go")
         assert call.result() == hashlib.sha256(b"".join(bytes([i]) * MIB for i in range(BLOCKS))).digest()
 
 
