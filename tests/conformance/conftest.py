@@ -4,9 +4,11 @@ import os
 import pathlib
 
 import pytest
+from support.mesh import PYTHON, server, service
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = pathlib.Path(os.environ.get("TULLE_TOOLS", ROOT / "build/tools"))
+HTTP1 = pathlib.Path(__file__).resolve().parent / "http1"
 ROW = pytest.StashKey()
 
 
@@ -18,6 +20,16 @@ def tools():
     if not (TOOLS / "h2spec").exists():
         pytest.fail(f"no tools in {TOOLS}; run ./dev conformance", pytrace=False)
     return TOOLS
+
+
+@pytest.fixture
+def recorder(mesh):
+    """A mesh with a pod `recorder`, http1/recorder.py, which writes `log` in the mesh's folder; anybody may talk to it."""
+    mesh.manifest("recorder.yaml", service("recorder", "http", "http") + server("recorder", "http"))
+    mesh.up()
+    mesh.run("recorder", [PYTHON, HTTP1 / "recorder.py", 8080, mesh.folder / "log"], "--label", "app=recorder", "--port", "http=8080")
+    mesh.ready("recorder")
+    return mesh
 
 
 @pytest.fixture

@@ -7,18 +7,14 @@ import struct
 import sys
 
 import hpack
-import pytest
 from support.control import Workload
-from support.mesh import PYTHON
 from support.mesh_tls import Certificate, Tunnel
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "http1"))
 import rows  # noqa: E402
 from replay import Log  # noqa: E402
-from test_http1 import MANIFEST  # noqa: E402
 
 TOOL = "HTTP/2 to HTTP/1"
-HTTP1 = pathlib.Path(__file__).resolve().parent / "http1"
 DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
 END_STREAM, END_HEADERS = 1, 4
 
@@ -63,18 +59,8 @@ class Peer:
                 return status, body
 
 
-@pytest.fixture
-def mesh_with_recorder(mesh):
-    mesh.manifest("recorder.yaml", MANIFEST)
-    mesh.up()
-    mesh.start_pod("recorder", "recorder", [PYTHON, HTTP1 / "recorder.py", 8080, mesh.folder / "log"],
-                   "--label", "app=recorder", "--port", "http=8080")
-    mesh.ready("recorder")
-    return mesh
-
-
-def test_rows(mesh_with_recorder, cases):
-    mesh = mesh_with_recorder
+def test_rows(recorder, cases):
+    mesh = recorder
     log, all_rows, wrong = Log(mesh.folder / "log"), rows.read_from_http2(), []
     workload = Workload(mesh.name, "peer", "peer")
     certificate = Certificate(workload, mesh.folder)

@@ -5,28 +5,13 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from support.control import Workload
+from support.mesh import server, service
 from support.mesh_tls import Certificate, Tunnel
 
 TOOL = "h2spec 2.2.1"
 CASES = 145
 TIMEOUT = 2  # s, that a case waits for what should happen
 
-MANIFEST = """
-    apiVersion: v1
-    kind: Service
-    metadata: {name: origin, namespace: default}
-    spec:
-      selector: {app: origin}
-      ports: [{name: http, port: 80, targetPort: http}]
-    ---
-    apiVersion: policy.linkerd.io/v1beta3
-    kind: Server
-    metadata: {name: origin, namespace: default}
-    spec:
-      podSelector: {matchLabels: {app: origin}}
-      port: http
-      accessPolicy: all-unauthenticated
-"""
 NGINX = """
 daemon off;
 master_process off;
@@ -52,7 +37,7 @@ http {{
 def origin(tools, mesh):
     """nginx as an application that speaks HTTP/2: HTTP/2 is forwarded as HTTP/2. It answers once the whole request is
     there: after an early answer we end the stream, and what the tool then sends on it is rightly ignored."""
-    mesh.manifest("origin.yaml", MANIFEST)
+    mesh.manifest("origin.yaml", service("origin", "http") + server("origin", "http", protocol="unknown"))
     mesh.up()
     (mesh.folder / "nginx.conf").write_text(NGINX.format(folder=mesh.folder, body="x" * 1024))
     mesh.run("origin", ["/usr/sbin/nginx", "-e", "stderr", "-p", mesh.folder, "-c", mesh.folder / "nginx.conf"], "--label", "app=origin", "--port", "http=8080")

@@ -3,39 +3,11 @@ import pathlib
 import re
 import subprocess
 
-import pytest
 from support.mesh import PYTHON
 
 TOOL = "HTTP/1.1 rows"
 HTTP1 = pathlib.Path(__file__).resolve().parent / "http1"
 ROWS = sum(line.startswith("= ") for name in ("requests", "responses") for line in (HTTP1 / f"{name}.txt").read_text().splitlines())
-MANIFEST = """
-    apiVersion: v1
-    kind: Service
-    metadata: {name: recorder, namespace: default}
-    spec:
-      selector: {app: recorder}
-      ports: [{name: http, port: 80, targetPort: http, appProtocol: http}]
-    ---
-    apiVersion: policy.linkerd.io/v1beta3
-    kind: Server
-    metadata: {name: recorder, namespace: default}
-    spec:
-      podSelector: {matchLabels: {app: recorder}}
-      port: http
-      proxyProtocol: HTTP/1
-      accessPolicy: all-unauthenticated
-"""
-
-
-@pytest.fixture
-def recorder(mesh):
-    mesh.manifest("recorder.yaml", MANIFEST)
-    mesh.up()
-    mesh.start_pod("recorder", "recorder", [PYTHON, HTTP1 / "recorder.py", 8080, mesh.folder / "log"],
-                   "--label", "app=recorder", "--port", "http=8080")
-    mesh.ready("recorder")
-    return mesh
 
 
 def judge(cases, where, output):

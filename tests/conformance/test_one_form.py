@@ -5,22 +5,13 @@ import socket
 import urllib.request
 
 import pytest
-from support.mesh import PYTHON, SUPPORT
+from support.mesh import PYTHON, SUPPORT, server
 
 TOOL = "One form of a path"
 WHERE = "inbound"
 
 # A rule for /admin that shows itself by a redirect, and one for the rest.
-MANIFEST = """
-    apiVersion: policy.linkerd.io/v1beta3
-    kind: Server
-    metadata: {name: guarded, namespace: default}
-    spec:
-      podSelector: {matchLabels: {app: guarded}}
-      port: http1
-      proxyProtocol: HTTP/1
-      accessPolicy: all-unauthenticated
-    ---
+ROUTE = """
     apiVersion: policy.linkerd.io/v1beta3
     kind: HTTPRoute
     metadata: {name: parts, namespace: default}
@@ -51,7 +42,8 @@ def ask(address, path):
 
 @pytest.mark.parametrize("allowed", [False, True], ids=["refused", "allowed"])
 def test_paths(mesh, allowed):
-    mesh.manifest("policy.yaml", MANIFEST)
+    mesh.manifest("server.yaml", server("guarded"))
+    mesh.manifest("route.yaml", ROUTE)
     mesh.up()
     command = [PYTHON, SUPPORT / "origin.py", "--http1", "8080", "--name", "guarded", "--log", mesh.folder / "origin.ids"]
     mesh.run("guarded", command, "--label", "app=guarded", "--port", "http1=8080", env={"TULLE_PROXY_AMBIGUOUS_PATH_PORTS": "8080"} if allowed else None)

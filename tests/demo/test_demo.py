@@ -92,7 +92,7 @@ def test_the_next_demo_removes_what_a_killed_one_has_left(binaries, tmp_path, mo
     """Its process and its janitor were both killed: the pid in the names is of no living demo."""
     gone = subprocess.Popen(["true"])
     gone.wait()
-    running = subprocess.Popen(["/usr/bin/python3", "-c", "import time; time.sleep(60)", "demo.py"])
+    running = subprocess.Popen(["/usr/bin/python3", "-c", "import signal; signal.pause()", "demo.py"])
     cmdline = pathlib.Path(f"/proc/{running.pid}/cmdline")
     wait_until("it has its name", lambda: b"demo.py" in cmdline.read_bytes(), 10)
     runtime = tempfile.mkdtemp(dir="/tmp")  # short: a socket's path has at most 107 bytes

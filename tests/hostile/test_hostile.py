@@ -9,7 +9,6 @@ import pathlib
 import re
 import secrets
 import subprocess
-import time
 import urllib.request
 
 import pytest
@@ -83,16 +82,16 @@ class Lab:
         return int(path.read_text()) if path.exists() else 0
 
     def start(self, where, *words):
-        """Starts a command line of lab.py; returns what waits for its result."""
+        """Starts a command line of lab.py; returns (has it ended, what waits for its result)."""
         words = [str(w) for w in words]
         if where == "outside":
             child = subprocess.Popen([PYTHON, "-B", HERE / "lab.py", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            return lambda: self.result(words, child.communicate(timeout=60)[0])
+            return lambda: child.poll() is not None, lambda: self.result(words, child.communicate(timeout=60)[0])
         path = self.folder / secrets.token_hex(8)
         path.with_suffix(".new").write_text(json.dumps(words))
         path.with_suffix(".new").rename(path.with_suffix(".ask"))
         done = path.with_suffix(".done")
-        return lambda: self.result(words, wait_until(f"lab.py {words} ends", done.exists, 60) and done.read_text())
+        return done.exists, lambda: self.result(words, wait_until(f"lab.py {words} ends", done.exists, 60) and done.read_text())
 
     @staticmethod
     def result(words, text):
@@ -109,7 +108,7 @@ class Lab:
 
     def baseline(self, where, again=False):
         if again or where not in self.baselines:
-            self.baselines[where] = self.honest(where, 1.5)()
+            self.baselines[where] = self.honest(where, 1.5)[1]()
         return self.baselines[where]
 
 
@@ -136,14 +135,15 @@ def run_row(lab, where, row, port, authority=None):
     lab.baseline(where)
     seen = {"memory before": lab.memory(who)}
     ended, served = lab.ended(who), lab.served()
-    attack = lab.start(where, "attack", row, lab.host(where), port, authority or lab.host(where), SECONDS)
-    honest = lab.honest(where, SECONDS)
-    peak, until = 0, time.monotonic() + SECONDS + 0.2
-    while time.monotonic() < until:
-        peak = max(peak, lab.memory(who))
-        time.sleep(0.02)
+    attacked, attack = lab.start(where, "attack", row, lab.host(where), port, authority or lab.host(where), SECONDS)
+    answered, honest = lab.honest(where, SECONDS)
+    seen["growth"] = 0
+
+    def is_over():
+        seen["growth"] = max(seen["growth"], lab.memory(who) - seen["memory before"])
+        return attacked() and answered()
+    wait_until("the attack ends", is_over, 60)
     seen["honest"], seen["attack"] = honest(), attack()
-    seen["growth"] = max(0, peak - seen["memory before"])
 
     def is_back():
         seen["left"] = lab.memory(who) - seen["memory before"]

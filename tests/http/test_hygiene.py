@@ -3,26 +3,8 @@ import json
 
 import pytest
 from http_cases import ACCEPTED, REFUSED
-from support.mesh import PYTHON, SUPPORT
+from support.mesh import PYTHON, SUPPORT, server, service
 from support.raw import exchange
-
-MANIFEST = """
-    apiVersion: v1
-    kind: Service
-    metadata: {name: origin, namespace: default}
-    spec:
-      selector: {app: origin}
-      ports: [{name: http1, port: 80, targetPort: http1, appProtocol: http}]
-    ---
-    apiVersion: policy.linkerd.io/v1beta3
-    kind: Server
-    metadata: {name: origin, namespace: default}
-    spec:
-      podSelector: {matchLabels: {app: origin}}
-      port: http1
-      proxyProtocol: HTTP/1
-      accessPolicy: all-unauthenticated
-"""
 
 
 def judge(results, ids):
@@ -46,7 +28,7 @@ def judge(results, ids):
 
 @pytest.fixture
 def origin(mesh):
-    mesh.manifest("origin.yaml", MANIFEST)
+    mesh.manifest("origin.yaml", service("origin", protocol="http") + server("origin"))
     mesh.up()
     mesh.origin("origin", "origin", "--label", "app=origin", ports="http1")
     mesh.ready("origin")

@@ -8,16 +8,7 @@ import urllib.request
 
 import grpc
 from support.between import Between
-from support.mesh import PYTHON, SUPPORT
-
-SERVICE = """
-    apiVersion: v1
-    kind: Service
-    metadata: {name: origin, namespace: default}
-    spec:
-      selector: {app: origin}
-      ports: [{name: http1, port: 80, targetPort: http1}]
-"""
+from support.mesh import PYTHON, SUPPORT, service
 
 
 def metrics(mesh, name):
@@ -34,7 +25,7 @@ class Client:
     """A pod that calls the service all the time, through a control plane that can be tampered with."""
 
     def __init__(self, mesh, between, **env):
-        mesh.manifest("service.yaml", SERVICE)
+        mesh.manifest("service.yaml", service("origin"))
         mesh.origin("one", "origin", "--label", "app=origin", ports="http1")
         mesh.ready("one")
         self.mesh, self.out = mesh, mesh.folder / "client.jsonl"

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 
 from support.control import Workload
-from support.mesh import BIN, PYTHON, SUPPORT, Mesh
+from support.mesh import BIN, PYTHON, SUPPORT, Mesh, server
 
 WEIGHTED = """
     apiVersion: v1
@@ -145,16 +145,7 @@ def test_a_bad_manifest_keeps_the_last_good_version(mesh):
 
 def test_who_may_talk_to_whom(mesh):
     """By default only the mesh's own workloads; a Server opens one port to everybody."""
-    mesh.manifest("policy.yaml", """
-        apiVersion: policy.linkerd.io/v1beta3
-        kind: Server
-        metadata: {name: open, namespace: default}
-        spec:
-          podSelector: {matchLabels: {app: open}}
-          port: http1
-          proxyProtocol: HTTP/1
-          accessPolicy: all-unauthenticated
-    """)
+    mesh.manifest("policy.yaml", server("open"))
     mesh.up("--default-inbound-policy", "all-authenticated")
     mesh.origin("open", "open", "--label", "app=open", ports="http1")
     mesh.origin("closed", "closed", "--label", "app=closed", ports="http1 tcp")

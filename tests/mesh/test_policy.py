@@ -10,18 +10,7 @@ import urllib.request
 
 import pytest
 from support.between import Between
-from support.mesh import PYTHON, SUPPORT
-
-GUARDED = """
-    apiVersion: policy.linkerd.io/v1beta3
-    kind: Server
-    metadata: {name: guarded, namespace: default}
-    spec:
-      podSelector: {matchLabels: {app: guarded}}
-      port: http1
-      proxyProtocol: HTTP/1
-      accessPolicy: deny
-"""
+from support.mesh import PYTHON, SUPPORT, server
 
 
 def status(address, port, seconds=15):
@@ -46,7 +35,7 @@ def get(address, path, method="GET", data=None):
 
 def test_nobody_gets_in_before_the_policy_is_known(mesh):
     """The mesh's default lets all in, a Server lets nobody in, and the control plane is slow to say so."""
-    mesh.manifest("policy.yaml", GUARDED)
+    mesh.manifest("policy.yaml", server("guarded", policy="deny"))
     mesh.up("--default-inbound-policy", "all-unauthenticated")
     with Between(mesh) as between:
         between.held = lambda method, request: method.endswith("/WatchPort")
@@ -99,7 +88,7 @@ http.server.HTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
 
 def test_a_client_of_the_mesh_is_told_why_and_nobody_else(mesh):
     """The cause that the server's proxy gives passes the client's; no application can speak in a proxy's name."""
-    mesh.manifest("policy.yaml", GUARDED)
+    mesh.manifest("policy.yaml", server("guarded", policy="deny"))
     mesh.up("--default-inbound-policy", "all-unauthenticated")
     mesh.run("guarded", [PYTHON, "-c", APPLICATION], "--label", "app=guarded", "--port", "http1=8080")
     mesh.run("open", [PYTHON, "-c", APPLICATION], "--port", "http1=8080")

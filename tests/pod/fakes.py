@@ -4,13 +4,11 @@ import http.server
 import json
 import os
 import pathlib
-import queue
 import secrets
 import shutil
 import signal
 import socket
 import socketserver
-import stat
 import threading
 import time
 

@@ -21,6 +21,27 @@ def programs_missing():
     return [name for name in PROGRAMS if not os.access(BIN / name, os.X_OK)]
 
 
+def service(name, port="http1", protocol=None):
+    """The manifest of a Service: its port 80 is the port of that name of the pods with the label app=NAME."""
+    words = f"name: {port}, port: 80, targetPort: {port}" + (f", appProtocol: {protocol}" if protocol else "")
+    return f"""---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: default}}
+spec: {{selector: {{app: {name}}}, ports: [{{{words}}}]}}
+"""
+
+
+def server(name, port="http1", policy="all-unauthenticated", protocol="HTTP/1"):
+    """The manifest of a Server: who may talk to the port of that name of the pods with the label app=NAME."""
+    return f"""---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {{name: {name}, namespace: default}}
+spec: {{podSelector: {{matchLabels: {{app: {name}}}}}, port: {port}, proxyProtocol: {protocol}, accessPolicy: {policy}}}
+"""
+
+
 class Mesh(meshes.Mesh):
     """One mesh with a random name. `folder` gets the manifests (`folder/manifests`) and the logs of all programs."""
 

@@ -5,6 +5,7 @@ CONNECT)."""
 import itertools
 import json
 import os
+import select
 import socket
 import sys
 import threading
@@ -44,7 +45,9 @@ class Recorder:
             if row and row.request == "POST":  # answers early: the body stays unread
                 self.write("request", number, head)
                 connection.sendall(row.sent)
-                threading.Event().wait(0.2)
+                ended = select.poll()  # by the other end; until then nothing is read
+                ended.register(connection, select.POLLRDHUP)
+                ended.poll(5000)
                 while connection.recv(65536):
                     pass
                 return False
