@@ -90,67 +90,46 @@ std::string much(size_t n) {
   return s;
 }
 
-rt::Task<void> server_ends_first(Tunnel& t) {
-  std::unique_ptr<net::Stream> client, server;
-  co_await t.open(client, server);
-  server->write("bye");
-  server->shutdown_write();
-  EXPECT_EQ(co_await Tunnel::all_of(*client), "bye");
-  std::string sent = much(1 << 20);
-  client->write(sent);
-  client->shutdown_write();
-  EXPECT_TRUE(co_await Tunnel::all_of(*server) == sent);
+// The two ends, first the one that ends its direction first.
+rt::Task<void> open(Tunnel& t, bool by_server, std::unique_ptr<net::Stream>& first,
+                    std::unique_ptr<net::Stream>& second) {
+  co_await (by_server ? t.open(second, first) : t.open(first, second));
 }
-TEST_P(Tunnel, TheServerEndsFirstAndTheClientGoesOn) { run(server_ends_first(*this)); }
 
-rt::Task<void> client_ends_first(Tunnel& t) {
-  std::unique_ptr<net::Stream> client, server;
-  co_await t.open(client, server);
-  client->write("hello");
-  client->shutdown_write();
-  EXPECT_EQ(co_await Tunnel::all_of(*server), "hello");
+rt::Task<void> one_ends_first(Tunnel& t, bool by_server) {
+  std::unique_ptr<net::Stream> first, second;
+  co_await open(t, by_server, first, second);
+  first->write("bye");
+  first->shutdown_write();
+  EXPECT_EQ(co_await Tunnel::all_of(*second), "bye");
   std::string sent = much(1 << 20);
-  server->write(sent);
-  server->shutdown_write();
-  EXPECT_TRUE(co_await Tunnel::all_of(*client) == sent);
+  second->write(sent);
+  second->shutdown_write();
+  EXPECT_TRUE(co_await Tunnel::all_of(*first) == sent);
 }
-TEST_P(Tunnel, TheClientEndsFirstAndTheServerGoesOn) { run(client_ends_first(*this)); }
+TEST_P(Tunnel, TheServerEndsFirstAndTheClientGoesOn) { run(one_ends_first(*this, true)); }
+TEST_P(Tunnel, TheClientEndsFirstAndTheServerGoesOn) { run(one_ends_first(*this, false)); }
 
 // More than all the sockets on the way hold stands still when the other end has already ended its direction.
-rt::Task<void> slow_server(Tunnel& t) {
-  std::unique_ptr<net::Stream> client, server;
-  co_await t.open(client, server);
+rt::Task<void> reads_late(Tunnel& t, bool by_server) {
+  std::unique_ptr<net::Stream> reader, writer;
+  co_await open(t, by_server, reader, writer);
   std::string sent = much(32 << 20);
-  client->write(sent);
-  client->shutdown_write();
-  co_await stands_still(t, *client);
-  server->write("bye");
-  server->shutdown_write();
-  EXPECT_EQ(co_await Tunnel::all_of(*client), "bye");
-  EXPECT_TRUE(co_await Tunnel::all_of(*server) == sent);
+  writer->write(sent);
+  writer->shutdown_write();
+  co_await stands_still(t, *writer);
+  reader->write("bye");
+  reader->shutdown_write();
+  EXPECT_EQ(co_await Tunnel::all_of(*writer), "bye");
+  EXPECT_TRUE(co_await Tunnel::all_of(*reader) == sent);
 }
-TEST_P(Tunnel, AServerThatHasEndedReadsAllThatWasOnItsWay) { run(slow_server(*this)); }
-
-rt::Task<void> slow_client(Tunnel& t) {
-  std::unique_ptr<net::Stream> client, server;
-  co_await t.open(client, server);
-  std::string sent = much(32 << 20);
-  server->write(sent);
-  server->shutdown_write();
-  co_await stands_still(t, *server);
-  client->write("bye");
-  client->shutdown_write();
-  EXPECT_EQ(co_await Tunnel::all_of(*server), "bye");
-  EXPECT_TRUE(co_await Tunnel::all_of(*client) == sent);
-}
-TEST_P(Tunnel, AClientThatHasEndedReadsAllThatWasOnItsWay) { run(slow_client(*this)); }
+TEST_P(Tunnel, AServerThatHasEndedReadsAllThatWasOnItsWay) { run(reads_late(*this, true)); }
+TEST_P(Tunnel, AClientThatHasEndedReadsAllThatWasOnItsWay) { run(reads_late(*this, false)); }
 
 // A reset passes, in both directions, also after the other direction has ended.
 rt::Task<void> reset_passes(Tunnel& t, bool by_server) {
-  std::unique_ptr<net::Stream> client, server;
-  co_await t.open(client, server);
-  auto& leaving = by_server ? server : client;
-  auto& staying = by_server ? client : server;
+  std::unique_ptr<net::Stream> leaving, staying;
+  co_await open(t, by_server, leaving, staying);
   leaving->shutdown_write();
   EXPECT_EQ(co_await Tunnel::all_of(*staying), "");
   leaving->abort();

@@ -39,25 +39,8 @@ class Lab:
         for name in ("victim", "lab"):
             mesh.ready(name)
         self.address = {name: mesh.address(name) for name in ("victim", "lab")}
-        self.pid = {name: self.proxy_of(mesh.process(name).pid) for name in ("victim", "lab")}
+        self.pid = {name: mesh.proxy_pid(name) for name in ("victim", "lab")}
         self.baselines = {}
-
-    @staticmethod
-    def proxy_of(parent):
-        """The tulle-proxy below a `tulle run`."""
-        parents = {}
-        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-            try:
-                name, _, rest = path.read_text().partition("(")[2].rpartition(")")
-            except OSError:
-                continue
-            parents[int(path.parent.name)] = (int(rest.split()[1]), name)
-        for pid, (above, name) in parents.items():
-            while name == "tulle-proxy" and above > 1:
-                if above == parent:
-                    return pid
-                above = parents.get(above, (0, ""))[0]
-        raise AssertionError(f"no tulle-proxy below {parent}")
 
     def memory(self, who):
         text = pathlib.Path(f"/proc/{self.pid[who]}/statm").read_text()
