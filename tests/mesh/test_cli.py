@@ -22,7 +22,8 @@ MESH = ["", "A", "a/b", "..", "-a", "a" * 41]
 OUTPUT = ["", "yaml", "TABLE"]
 TARGETS = None  # read by the control plane: see test_targets_are_read_strictly
 BAD = {
-    "up": {"--dir": ["", "/dev/null"], "--default-inbound-policy": ["", "open", "Deny"], "--log-level": ["loud"], "--foreground": None,
+    "up": {"--dir": ["", "/dev/null"], "--default-inbound-policy": ["", "open", "Deny"], "--log-level": ["loud"],
+           "--identity-lifetime": ["", "x", "5", "9s", "-1h"], "--foreground": None,
            "--no-prometheus": None, "--mesh": MESH},
     "down": {"--purge": None, "--mesh": MESH},
     "run": {"--mesh": MESH, "--service": NAME, "--namespace": NAME, "--name": NAME, "--service-account": NAME,
