@@ -175,6 +175,8 @@ TEST(Verify, SaysWhatIsWrong) {
   Authority fake = *other.root.make_issuer("identity.linkerd.cluster.local", 1h, kNow);
   EXPECT_THAT(reason({fake.issue(mesh.csr, {&kWeb, 1}, 1h, 0s, kNow)->leaf, chain[1]}, mesh.bundle, kNow),
               HasSubstr("certificate"));
+  // Nor is who may sign a workload.
+  EXPECT_THAT(reason(mesh.issuer.chain(), mesh.bundle, kNow), HasSubstr("is a CA's, not a workload's"));
   EXPECT_FALSE(verify_chain({}, mesh.bundle, PeerRole::kServer, kNow));
   EXPECT_FALSE(verify_chain({"x"}, mesh.bundle, PeerRole::kServer, kNow));
   EXPECT_FALSE(verify_chain(std::vector<std::string>(kMaxChain + 1, chain[0]), mesh.bundle, PeerRole::kServer, kNow));

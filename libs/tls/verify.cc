@@ -84,6 +84,10 @@ Result<Peer> verify_path(std::span<const Bytes> chain, const TrustBundle& roots,
     else if (!bssl::PushToStack(others.get(), bssl::UniquePtr<X509>(cert->release())))
       return internal_failure("verify");
   }
+  // A CA's own certificate is nobody's name, whatever names it carries (as in webpki, which Linkerd uses).
+  if (role && X509_check_ca(leaf.get()) != 0)
+    return fail(Code::kIdentity, cat("certificate of ", label_of(info_of(leaf.get())), " is a CA's, not a workload's"),
+                Side::kPeer);
   if (!X509_STORE_CTX_init(ctx.get(), roots.impl().store.get(), leaf.get(), others.get()))
     return internal_failure("verify");
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx.get());

@@ -123,6 +123,7 @@ void Balancer::connect_failed(const std::shared_ptr<Endpoint>& endpoint, const E
              {{"backend", name_}, {"addr", endpoint->addr().to_string()}, {"error", error.reason}});
     set_.set_ready(id, false);
     note_readiness();
+    last_failure_ = error.reason;
     slots_[id].probing = std::make_unique<rt::Running>(worker_.reactor, probe(id));
     changed_.notify();
   }
@@ -136,6 +137,7 @@ rt::Task<void> Balancer::probe(EndpointId id) {
     co_await rt::sleep_for(worker_.reactor, backoff.next(worker_.reactor.rng()));
     auto r = co_await endpoint->probe();
     if (r) break;
+    last_failure_ = r.error().reason;
   }
   log_info("endpoint reachable again", {{"backend", name_}, {"addr", endpoint->addr().to_string()}});
   set_.set_ready(id, true);
@@ -191,11 +193,11 @@ rt::Task<std::expected<std::shared_ptr<Endpoint>, ProxyError>> Balancer::pick(co
   for (;;) {
     TimePoint give_up = std::min(not_ready_since_, began) + queue.failfast;
     if (worker_.reactor.now() >= give_up) {
-      bool known = set_.resolved();
-      co_return std::unexpected(
-          ProxyError(known && set_.present_count() == 0 ? Reason::kNoEndpoints : Reason::kFailFast,
-                     cat(name_, ": ", known ? "no endpoint was ready for " : "discovery has said nothing for ",
-                         format_duration(queue.failfast))));
+      bool known = set_.resolved(), none = known && set_.present_count() == 0;
+      std::string why = cat(name_, ": ", known ? "no endpoint was ready for " : "discovery has said nothing for ",
+                            format_duration(queue.failfast));
+      if (known && !none && !last_failure_.empty()) append(why, "; the last try: ", last_failure_);
+      co_return std::unexpected(ProxyError(none ? Reason::kNoEndpoints : Reason::kFailFast, std::move(why)));
     }
     (void)co_await changed_.wait_until(give_up);
     if (auto e = choose(not_this)) co_return e;

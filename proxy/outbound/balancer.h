@@ -72,6 +72,7 @@ class Balancer {
   std::vector<Slot> slots_;  // by EndpointId
   std::vector<EndpointId> candidates_;
   TimePoint not_ready_since_;
+  std::string last_failure_;  // why an endpoint could not be connected to, for who has to wait for one
   TimePoint stale_since_ = kNever;
   rt::Signal changed_;
   Collector collector_;
