@@ -15,9 +15,9 @@ class Budget {
   bool spend(TimePoint now) {
     if (left_ == 0) {
       double earned = to_seconds(now - refilled_) * per_second_;
-      left_ = static_cast<uint32_t>(std::min<double>(std::max(earned, 0.0), burst_));
+      if (earned < 1 || burst_ == 0) return false;  // whoever asks often still gets it
+      left_ = static_cast<uint32_t>(std::min<double>(earned, burst_));
       refilled_ = now;
-      if (left_ == 0) return false;
     }
     --left_;
     return true;

@@ -157,6 +157,11 @@ void H2Session::reset(int32_t id, H2Code code) {
   impl_->put_reset(*s, code);
 }
 
+bool H2Session::is_open(int32_t id) const {
+  const Impl::Stream* s = impl_->find(id);
+  return s && !s->reset_sent;
+}
+
 void H2Session::set_context(int32_t id, void* context) {
   if (Impl::Stream* s = impl_->find(id)) s->context = context;
 }

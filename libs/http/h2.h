@@ -63,6 +63,11 @@ struct H2Options {
   // The same for RST_STREAM alone, which honest peers send in storms when deadlines pass.
   uint32_t reset_burst = 5000;
   uint32_t resets_per_second = 2000;
+  // Client: so many streams are reset at once and in the long run, streams that end well earning some back, so that it
+  // stays within what a server of ours bears: requests of many clients share its connection, and none of them shall
+  // lose it for the others. A stream given up beyond that is reset later, unless it has ended by itself.
+  uint32_t sent_reset_burst = 4000;
+  uint32_t sent_resets_per_second = 1500;
 };
 
 // Told of what arrives, in order, from inside feed(); on_reset, on_closed and on_writable also from produce(),
@@ -147,6 +152,8 @@ class H2Session {
   // Ends a stream at once and drops what is pending; but a server's kNoError after end_data (or end = true) waits until
   // the answer is out: it only tells the client to stop sending (RFC 9113 §8.1). on_closed follows.
   void reset(int32_t id, H2Code code);
+  // Neither reset nor ended in both directions.
+  bool is_open(int32_t id) const;
   // A pointer of the caller's per stream, to find its state without a map.
   void set_context(int32_t id, void* context);
   void* context(int32_t id) const;  // null where not set

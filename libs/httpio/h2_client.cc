@@ -5,19 +5,33 @@ namespace tulle::httpio {
 using http::H2Code;
 using http::H2Session;
 
+namespace {
+constexpr Duration kWithheld = 10ms;  // between two looks whether more streams may be reset
+}
+
 class H2ClientExchange final : public H2Exchange<ClientExchange>, public ListNode {
  public:
-  H2ClientExchange(H2Client& conn, bool connect) : H2Exchange(conn, 0), connect_(connect) {}
+  H2ClientExchange(H2Client& conn, bool connect) : H2Exchange(conn, 0), client_(conn), connect_(connect) {}
   ~H2ClientExchange() override {
     if (!conn_) return;
-    conn_->session().set_context(id_, nullptr);
-    if (unread() > 0) conn_->session().consume(id_, unread());
-    if (!ended() || !sent_end_) conn_->session().reset(id_, H2Code::kCancel);
-    conn_->flush_later();
+    if (!ended() || !sent_end_) {
+      client_.give_up(*this, H2Code::kCancel);
+    } else {
+      conn_->session().set_context(id_, nullptr);
+      if (unread() > 0) conn_->session().consume(id_, unread());
+      conn_->flush_later();
+    }
+  }
+
+  void reset(H2Code code) override {
+    if (!conn_) return;
+    sent_end_ = true;
+    client_.give_up(*this, code);
   }
 
  private:
   friend class H2Client;
+  H2Client& client_;  // while conn_
   bool connect_;
 };
 
@@ -25,7 +39,11 @@ H2Client::H2Client(std::unique_ptr<net::Stream> stream, const http::H2Options& o
                    const KeepAliveOptions& keep_alive, rt::Runnable* on_change)
     : H2Conn(H2Session::Role::kClient, std::move(stream), options, keep_alive),
       on_change_(on_change),
-      running_(stream_->reactor(), run()) {}
+      resets_(options.sent_reset_burst, options.sent_resets_per_second),
+      later_(*this),
+      running_(stream_->reactor(), run()) {
+  resets_.start(stream_->reactor().now());
+}
 
 H2Client::~H2Client() {
   exchanges_.for_each([](H2ClientExchange& x) {
@@ -47,6 +65,33 @@ Result<std::unique_ptr<ClientExchange>> H2Client::start(const http::RequestHead&
   exchanges_.push_back(*exchange);
   flush_later();
   return exchange;
+}
+
+void H2Client::give_up(H2ClientExchange& x, H2Code code) {
+  TimePoint now = stream_->reactor().now();
+  session_.set_context(x.id_, nullptr);
+  x.unlink();
+  x.detach();
+  x.changed().notify();
+  flush_later();
+  if (withheld_.empty() && resets_.spend(now)) return session_.reset(x.id_, code);
+  withheld_.emplace_back(x.id_, code);
+  if (!later_.armed()) later_.arm(now + kWithheld);
+}
+
+void H2Client::reset_withheld() {
+  TimePoint now = stream_->reactor().now();
+  size_t done = 0;
+  for (; done < withheld_.size(); ++done) {
+    auto [id, code] = withheld_[done];
+    if (!session_.is_open(id)) continue;
+    if (!resets_.spend(now)) break;
+    session_.reset(id, code);
+  }
+  withheld_.erase(withheld_.begin(), withheld_.begin() + static_cast<ptrdiff_t>(done));
+  if (withheld_.empty()) withheld_.shrink_to_fit();
+  else later_.arm(now + kWithheld);
+  flush_later();
 }
 
 void H2Client::drain() {
@@ -97,6 +142,7 @@ void H2Client::on_reset(int32_t id, H2Code code, bool by_peer) {
 void H2Client::on_closed(int32_t id, void* context) {
   auto* x = static_cast<H2ClientExchange*>(context);
   if (x) {
+    if (x->ended() && x->sent_end_) resets_.earn(1);
     x->unlink();
     x->detach();
     x->changed().notify();

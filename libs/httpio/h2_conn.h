@@ -4,7 +4,10 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
+#include "libs/http/budget.h"
 #include "libs/http/h2.h"
 #include "libs/httpio/exchange.h"
 #include "libs/httpio/keep_alive.h"
@@ -117,7 +120,15 @@ class H2Client final : public H2Conn {
 
  private:
   friend class H2ClientExchange;
+  struct Later final : rt::Timer {
+    H2Client& client;
+    explicit Later(H2Client& c) : rt::Timer(c.stream_->reactor()), client(c) {}
+    void on_timer() override { client.reset_withheld(); }
+  };
   rt::Task<void> run();
+  // Resets the stream of an exchange, or lets go of it and does so later (H2Options::sent_reset_burst).
+  void give_up(H2ClientExchange& x, http::H2Code code);
+  void reset_withheld();
   void on_response(int32_t id, http::ResponseHead&& head, bool end) override;
   void on_interim(int32_t id, http::ResponseHead&& head) override;
   void on_data(int32_t id, Bytes data) override;
@@ -136,6 +147,9 @@ class H2Client final : public H2Conn {
   bool dead_ = false;
   bool goaway_ = false;
   List<H2ClientExchange> exchanges_;
+  http::Budget resets_;
+  std::vector<std::pair<int32_t, http::H2Code>> withheld_;  // streams to reset when that may be
+  Later later_;
   rt::Running running_;
 };
 

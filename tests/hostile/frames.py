@@ -55,7 +55,7 @@ class Peer:
             self.sock = wrap(self.sock)
         self.sock.setblocking(False)
         self.deaf, self.closed, self.goaway = deaf, False, None
-        self.seen, self.got, self.ended, self.buffer = {}, 0, 0, b""
+        self.seen, self.got, self.ended, self.ok, self.buffer = {}, 0, 0, 0, b""
         self.send(first)
 
     def send(self, data, seconds=1.0):
@@ -103,6 +103,8 @@ class Peer:
                 return
             kind, payload = self.buffer[3], self.buffer[9:9 + length]
             self.seen[kind] = self.seen.get(kind, 0) + 1
+            if kind == HEADERS and payload[:1] == b"\x88":  # :status 200, of HPACK's own table
+                self.ok += 1
             if kind in (DATA, HEADERS) and self.buffer[4] & END:
                 self.ended += 1
             if kind == GOAWAY:

@@ -1,9 +1,11 @@
 """What the suite runs in pods and beside them, as one program:
 
 lab.py serve PREFIX           origins: 8080 HTTP/1 for honest clients; 8081 HTTP/2 and 8083 HTTP/1 with small answers, 8082
-                              HTTP/2 and 8084 HTTP/1 with large ones. PREFIX.attacked holds how many requests they took.
+                              HTTP/2 and 8084 HTTP/1 with large ones; 8085 HTTP/2 that answers all but POSTs after 0.1 s.
+                              PREFIX.attacked holds how many requests they took.
 lab.py attack ROW HOST PORT AUTHORITY SECONDS
 lab.py honest HOST PORT SECONDS RATE
+lab.py honest-h2 HOST PORT SECONDS RATE   POSTs on one HTTP/2 connection
 lab.py agent FOLDER           runs such command lines, one per file of the folder, until it ends
 """
 import asyncio
@@ -15,7 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from frames import DATA, END, END_HEADERS, HEADERS, PING, SETTINGS, ACK, WINDOW, frame, settings  # noqa: E402
+from frames import DATA, END, END_HEADERS, HEADERS, PING, RST, SETTINGS, ACK, WINDOW, Peer, frame, request, settings  # noqa: E402
 
 LARGE = b"x" * 400_000
 COUNT = {"requests": 0}
@@ -42,8 +44,8 @@ class Http1(asyncio.Protocol):
 class Http2(asyncio.Protocol):
     """Answers each head at once, whatever it says; large answers as the windows allow."""
 
-    def __init__(self, body):
-        self.body, self.buffer, self.window, self.peer_window = body, b"", 65535, 65535
+    def __init__(self, body, slow=False):
+        self.body, self.buffer, self.window, self.peer_window, self.slow = body, b"", 65535, 65535, slow
         self.streams = {}  # id → [window, bytes left]
 
     def connection_made(self, transport):
@@ -69,7 +71,11 @@ class Http2(asyncio.Protocol):
     def on_frame(self, kind, flags, stream, payload):
         if kind == HEADERS:
             COUNT["requests"] += 1
-            self.transport.write(frame(HEADERS, END_HEADERS | (0 if self.body else END), stream, b"\x88"))
+            answer = frame(HEADERS, END_HEADERS | (0 if self.body else END), stream, b"\x88")
+            if self.slow and payload[:1] != b"\x83":  # :method POST, of HPACK's own table
+                asyncio.get_running_loop().call_later(0.1, self.transport.write, answer)
+            else:
+                self.transport.write(answer)
             if self.body:
                 self.streams[stream] = [self.peer_window, len(self.body)]
         elif kind == WINDOW:
@@ -85,7 +91,7 @@ class Http2(asyncio.Protocol):
             self.transport.write(frame(SETTINGS, ACK, 0))
         elif kind == PING and not flags & ACK:
             self.transport.write(frame(PING, ACK, 0, payload))
-        elif kind == 3:
+        elif kind == RST:
             self.streams.pop(stream, None)
         elif kind == DATA:
             self.transport.write(frame(WINDOW, 0, 0, len(payload).to_bytes(4, "big")) if payload else b"")
@@ -113,7 +119,8 @@ async def honest_origin():
 
 
 async def attacked_origin(prefix):
-    for port, make in ((8081, lambda: Http2(b"")), (8082, lambda: Http2(LARGE)), (8083, lambda: Http1(b"ok")), (8084, lambda: Http1(LARGE))):
+    for port, make in ((8081, lambda: Http2(b"")), (8082, lambda: Http2(LARGE)), (8083, lambda: Http1(b"ok")), (8084, lambda: Http1(LARGE)),
+                       (8085, lambda: Http2(b"", slow=True))):
         await listen(port, make)
     path, new = pathlib.Path(f"{prefix}.attacked"), pathlib.Path(f"{prefix}.new")
     while True:
@@ -169,6 +176,17 @@ async def honest(host, port, seconds, rate):
     return {"asked": int(seconds * rate), "answered": len(times), "p50": pick(0.5), "p99": pick(0.99), "errors": sorted(set(errors))[:5]}
 
 
+def honest_h2(host, port, seconds, rate):
+    peer, start, asked = Peer(host, port), time.monotonic(), int(seconds * rate)
+    post = request(host, "/", "POST")
+    for i in range(asked):
+        while (left := start + i / rate - time.monotonic()) > 0:
+            peer.wait(left)
+        peer.send(frame(HEADERS, END_HEADERS | END, 2 * i + 1, post))
+    peer.wait(3, lambda: peer.over() or peer.ended + peer.seen.get(RST, 0) >= asked)
+    return {"asked": asked, "answered": peer.ok, "ended": peer.ended, "resets": peer.seen.get(RST, 0), "goaway": peer.goaway}
+
+
 def attack(row, host, port, authority, seconds):
     from attacks import ATTACKS, Target
     return ATTACKS[row](Target(host, int(port), authority, float(seconds)))
@@ -198,6 +216,8 @@ def main():
         agent(*words)
     elif verb == "attack":
         print(json.dumps(attack(*words)))
+    elif verb == "honest-h2":
+        print(json.dumps(honest_h2(words[0], int(words[1]), float(words[2]), float(words[3]))))
     elif verb == "honest":
         print(json.dumps(asyncio.run(honest(words[0], int(words[1]), float(words[2]), float(words[3])))))
 

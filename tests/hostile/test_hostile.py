@@ -19,7 +19,7 @@ SECONDS = float(os.environ.get("TULLE_HOSTILE_SECONDS", "0.8"))
 RATE = 100
 MOST_GROWTH = 50 << 20  # bytes, while it lasts
 MOST_LEFT = 16 << 20    # bytes, soon after
-PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084}
+PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "slow-h2": 8085}
 ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
 
 
@@ -171,6 +171,7 @@ RULE = "PROTOCOL_ERROR|STREAM_CLOSED|FRAME_SIZE_ERROR|COMPRESSION_ERROR|FLOW_CON
 # Row → (port, why the connections end, how many requests of each the origin may see).
 ENDED = {
     "rapid_reset": ("h2", FLOOD, 12_000),
+    "late_reset": ("slow-h2", FLOOD, 12_000),
     "made_reset_window_of_zero": ("h2", FLOOD, 3000),
     "made_reset_window_too_large": ("h2", FLOOD, 3000),
     "made_reset_window_too_large_at_end": ("h2", FLOOD, 3000),
@@ -218,6 +219,19 @@ def test_who_breaks_the_rules_is_sent_away(lab, row, where):
 @pytest.mark.parametrize("row", BORNE)
 def test_who_only_costs_memory_gets_little(lab, row, where):
     check(lab, where, row, PORTS[BORNE[row]])
+
+
+def test_the_shared_connection_survives_rapid_resets(lab):
+    """Requests of one pod for one endpoint share a connection between the proxies. Several clients that reset without
+    end, each in turn sent away by their own proxy, do not get that proxy sent away by the other."""
+    ended = lab.ended("victim")
+    attacks = [lab.start("lab", "attack", "late_reset", "victim", PORTS["slow-h2"], "victim", SECONDS + 2)[1] for _ in range(3)]
+    honest = lab.start("lab", "honest-h2", "victim", PORTS["slow-h2"], SECONDS + 1, RATE)[1]()
+    seen = [attack() for attack in attacks]
+    print(honest, seen)
+    assert honest["answered"] == honest["asked"], (honest, seen, lab.ended("victim"))
+    assert lab.ended("victim") == ended, "the attacked endpoint's proxy has ended a connection of a peer"
+    assert all(attack["ended"] == attack["connections"] for attack in seen), seen
 
 
 @pytest.mark.parametrize("row", ["handshake_flood", "half_handshakes", "slow_hello"])
