@@ -214,7 +214,7 @@ bool is_impostor(Inbound& in, const Peer& peer, const SocketAddr& local) {
 // the end of a peer proxy's connection whose ClientHello is only late, so it gets more time than once TLS is done.
 rt::Task<FirstWord> first_plain_word(Inbound& in, const Peer& peer, const SocketAddr& local, const PortWatch& watch,
                                      net::Stream& client, Buffer& initial, TimePoint deadline) {
-  constexpr Duration kLateHello = 40ms;
+  constexpr Duration kLateHello = 250ms;
   ServerPolicyPtr policy = in.policy(watch, peer.target.port);
   using Kind = ServerPolicy::Kind;
   if ((policy->kind != Kind::kDetect && policy->kind != Kind::kOpaque) || claims_falsely(in, peer, local))

@@ -220,7 +220,7 @@ def test_a_server_that_speaks_first_to_a_client_outside_the_mesh(mesh):
     for name in ("open", "opaque"):
         seen = [greeted(mesh.address(name), 5) for _ in range(5)]
         assert all(text.startswith(b"* OK hello") for text, _ in seen), (name, seen)
-        assert sorted(ms for _, ms in seen)[2] < 80, (name, seen)
+        assert sorted(ms for _, ms in seen)[2] < 500, (name, seen)
     with socket.create_connection((mesh.address("closed"), 1430), 5) as outside:  # for as long as it takes to run a client
         inside = "import socket; print('greeted', socket.create_connection(('closed', 1430), 5).recv(100))"
         pod = mesh.run("client", [PYTHON, "-c", inside])
