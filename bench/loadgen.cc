@@ -1,130 +1,119 @@
-// Load for the pair benchmark: HTTP/1.1 GETs over kept connections, one thread, epoll.
-//   bench_loadgen HOST PORT SECONDS CONNECTIONS RATE
-// RATE > 0: open loop, requests due at fixed times; latency counts from the due time, also while all connections are
-// busy. RATE 0: closed loop, each connection sends the next request when it has the answer. The first fifth of the time
-// is warm-up and not counted. Prints one JSON object; every answer must be a 200 with a content-length.
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+// Load for the benches, one thread, epoll. Prints one JSON object.
+//   bench_loadgen PROTOCOL HOST PORT SECONDS LANES RATE [PATH]   PROTOCOL as in clients.h
+//     RATE > 0: open loop, requests due at fixed times; latency counts from the due time, also while all lanes are
+//     busy. RATE 0: closed loop, each lane asks again when it has its answer. RATE < 0: the same, and it ends after
+//     -RATE requests. The first fifth of the time is warm-up and not counted. Every answer must be a good one. HTTP/1
+//     has a connection per lane, HTTP/2 one per ten.
+//   bench_loadgen push HOST PORT SECONDS CONNECTIONS      bytes as fast as they go, to a port that drops them
+//   bench_loadgen connect HOST PORT SECONDS CONCURRENT    connections, each with one byte and its echo
+//   bench_loadgen hold HOST PORT SECONDS CONNECTIONS      opens so many, each with one byte and its echo; prints; holds
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <deque>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "bench/clients.h"
+#include "bench/sockets.h"
+
+namespace tulle::bench {
 namespace {
 
-int64_t now_ns() {
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-}
-
-[[noreturn]] void die(const std::string& what) {
-  std::fprintf(stderr, "loadgen: %s\n", what.c_str());
-  std::exit(1);
-}
-
-struct Connection {
-  int fd = -1;
-  int64_t due = 0;  // of the request in flight; 0: idle
-  std::string in;
+struct Order {
+  std::string what, host, port, path;
+  double seconds;
+  size_t lanes;
+  double rate;
 };
-
-// Bytes of one whole response at the start of `in`; 0: not there yet.
-size_t whole_response(std::string_view in) {
-  size_t head = in.find("\r\n\r\n");
-  if (head == std::string_view::npos) return 0;
-  if (!in.starts_with("HTTP/1.1 200")) die("answer: " + std::string(in.substr(0, in.find('\r'))));
-  std::string lower(in.substr(0, head));
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  size_t field = lower.find("\r\ncontent-length:");
-  if (field == std::string::npos) die("an answer without content-length");
-  size_t size = head + 4 + std::strtoul(lower.c_str() + field + 17, nullptr, 10);
-  return in.size() >= size ? size : 0;
-}
 
 class Load {
  public:
-  Load(const char* host, const char* port, double seconds, int connections, double rate)
-      : request_(std::string("GET /1k HTTP/1.1\r\nHost: ") + host + "\r\nuser-agent: loadgen\r\naccept: */*\r\n\r\n"),
-        interval_(rate > 0 ? 1e9 / rate : 0),
-        epoll_(epoll_create1(0)),
-        connections_(connections) {
-    for (auto& c : connections_) {
-      connect_one(host, port, c);
-      idle_.push_back(&c);
+  explicit Load(const Order& order)
+      : interval_(order.rate > 0 ? 1e9 / order.rate : 0),
+        limit_(order.rate < 0 ? static_cast<size_t>(1 - order.rate) : SIZE_MAX),
+        epoll_(epoll_create1(0)) {
+    sockaddr_in to = resolve(order.host.c_str(), order.port.c_str());
+    size_t lanes_each = order.what == "http1" ? 1 : 10;
+    for (size_t lanes = 0; lanes < order.lanes; lanes += lanes_each) {
+      Connection& c = connections_.emplace_back();
+      size_t n = std::min(lanes_each, order.lanes - lanes);
+      c.load = this;
+      c.client = make_client(order.what, order.host, order.path, n);
+      c.due.resize(n);
+      c.fd = dial(to);
+      watch(epoll_, c.fd, &c);
+      flush(c);
+      for (size_t key = 0; key < n; ++key) idle_.push_back({&c, key});
     }
     start_ = now_ns();
-    count_from_ = start_ + static_cast<int64_t>(seconds * 2e8);
-    end_ = start_ + static_cast<int64_t>(seconds * 1e9);
+    count_from_ = start_ + static_cast<int64_t>(order.seconds * 2e8);
+    end_ = start_ + static_cast<int64_t>(order.seconds * 1e9);
   }
 
   void run() {
-    while (true) {
+    while (done_ < limit_) {
+      if (limit_ != SIZE_MAX && done_ == 1 && sent_ == 1) raise(SIGSTOP);
       int64_t now = now_ns();
       if (now >= end_) break;
       send_due(now);
       wait();
     }
+    end_ = std::min(end_, now_ns());
+    if (limit_ != SIZE_MAX) raise(SIGSTOP);
   }
 
   void print() {
     std::sort(latencies_.begin(), latencies_.end());
     auto at = [&](double q) {
-      return latencies_.empty()
-                 ? 0.0
-                 : latencies_[std::min(latencies_.size() - 1, static_cast<size_t>(q * latencies_.size()))] / 1e3;
+      size_t i = static_cast<size_t>(q * static_cast<double>(latencies_.size()));
+      return latencies_.empty() ? 0.0 : static_cast<double>(latencies_[std::min(latencies_.size() - 1, i)]) / 1e3;
     };
+    double counted = static_cast<double>(latencies_.size());
     std::printf(
         "{\"requests\": %zu, \"counted\": %zu, \"rate\": %.1f, \"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, "
         "\"p999_us\": %.1f, \"late\": %zu}\n",
-        done_, latencies_.size(), latencies_.size() / ((end_ - count_from_) / 1e9), at(.5), at(.9), at(.99), at(.999),
-        waiting());
+        done_, latencies_.size(), counted / (static_cast<double>(end_ - count_from_) / 1e9), at(.5), at(.9), at(.99),
+        at(.999), late());
   }
 
  private:
-  void connect_one(const char* host, const char* port, Connection& c) {
-    addrinfo hints{}, *found = nullptr;
-    hints.ai_family = AF_INET;
-    hints.ai_socktype = SOCK_STREAM;
-    if (int e = getaddrinfo(host, port, &hints, &found)) die(std::string(host) + ": " + gai_strerror(e));
-    c.fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(c.fd, found->ai_addr, found->ai_addrlen) != 0) die(std::string("connect: ") + std::strerror(errno));
-    freeaddrinfo(found);
-    int on = 1;
-    setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    epoll_event event{.events = EPOLLIN, .data = {.ptr = &c}};
-    epoll_ctl(epoll_, EPOLL_CTL_ADD, c.fd, &event);
+  struct Connection {
+    int fd = -1;
+    std::unique_ptr<Client> client;
+    std::vector<int64_t> due;  // by key
+    Load* load = nullptr;
+  };
+  struct Lane {
+    Connection* connection;
+    size_t key;
+  };
+
+  // How many requests were due by the end and are not sent.
+  size_t late() const {
+    if (interval_ == 0) return 0;
+    auto due = static_cast<size_t>(static_cast<double>(end_ - start_) / interval_);
+    return due - std::min(sent_, due);
   }
 
-  // How many requests were due by now and are not sent.
-  size_t waiting() const {
-    return interval_ > 0 ? static_cast<size_t>((end_ - start_) / interval_) -
-                               std::min(sent_, static_cast<size_t>((end_ - start_) / interval_))
-                         : 0;
-  }
+  int64_t due_of(size_t number) const { return start_ + static_cast<int64_t>(static_cast<double>(number) * interval_); }
 
-  int64_t due_of(size_t number) const { return start_ + static_cast<int64_t>(number * interval_); }
+  void flush(Connection& c) {
+    if (std::string out = c.client->take_output(); !out.empty()) send_all(c.fd, out);
+  }
 
   void send_due(int64_t now) {
-    while (!idle_.empty() && (interval_ == 0 || due_of(sent_) <= now)) {
-      Connection& c = *idle_.back();
+    asked_.clear();
+    while (!idle_.empty() && sent_ < limit_ && (interval_ == 0 || due_of(sent_) <= now)) {
+      auto [c, key] = idle_.back();
       idle_.pop_back();
-      c.due = interval_ > 0 ? due_of(sent_) : now;
+      c->due[key] = interval_ > 0 ? due_of(sent_) : now;
       ++sent_;
-      if (send(c.fd, request_.data(), request_.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request_.size()))
-        die("send failed");
+      c->client->ask(key);
+      if (std::find(asked_.begin(), asked_.end(), c) == asked_.end()) asked_.push_back(c);
     }
+    for (Connection* c : asked_) flush(*c);
   }
 
   void wait() {
@@ -133,40 +122,135 @@ class Load {
       timeout.tv_nsec = std::clamp<int64_t>(due_of(sent_) - now_ns(), 0, 100'000'000);
     epoll_event events[64];
     int n = epoll_pwait2(epoll_, events, 64, &timeout, nullptr);
-    for (int i = 0; i < n; ++i) receive(*static_cast<Connection*>(events[i].data.ptr));
+    for (int i = 0; i < n; ++i) {
+      Connection& c = *static_cast<Connection*>(events[i].data.ptr);
+      static char buffer[65536];
+      std::string_view bytes = receive_some(c.fd, buffer);
+      if (bytes.empty()) die("connection closed");
+      c.client->feed(
+          bytes,
+          [](void* context, size_t key) {
+            auto& connection = *static_cast<Connection*>(context);
+            connection.load->answered(connection, key);
+          },
+          &c);
+      flush(c);
+    }
   }
 
-  void receive(Connection& c) {
-    char buffer[65536];
-    ssize_t n = recv(c.fd, buffer, sizeof buffer, 0);
-    if (n <= 0) die(n == 0 ? "connection closed" : std::strerror(errno));
-    c.in.append(buffer, static_cast<size_t>(n));
-    size_t size = whole_response(c.in);
-    if (size == 0) return;
-    if (size != c.in.size()) die("more bytes than one answer");
-    c.in.clear();
-    int64_t now = now_ns();
-    if (c.due >= count_from_) latencies_.push_back(now - c.due);
+  void answered(Connection& c, size_t key) {
+    if (c.due[key] >= count_from_) latencies_.push_back(now_ns() - c.due[key]);
     ++done_;
-    c.due = 0;
-    idle_.push_back(&c);
+    idle_.push_back({&c, key});
   }
 
-  std::string request_;
   double interval_;  // ns between due times; 0: closed loop
+  size_t limit_;     // of requests
   int epoll_;
-  std::vector<Connection> connections_;
-  std::vector<Connection*> idle_;
+  std::deque<Connection> connections_;
+  std::vector<Lane> idle_;
+  std::vector<Connection*> asked_;
   std::vector<int64_t> latencies_;
   size_t sent_ = 0, done_ = 0;
   int64_t start_ = 0, count_from_ = 0, end_ = 0;
 };
 
+void push(const Order& order) {
+  sockaddr_in to = resolve(order.host.c_str(), order.port.c_str());
+  int epoll = epoll_create1(0);
+  std::vector<int> fds(order.lanes);
+  for (int& fd : fds) {
+    fd = dial(to);
+    send_all(fd, "s");
+    make_nonblocking(fd);
+    watch(epoll, fd, &fd, EPOLLOUT);
+  }
+  std::string block(256 * 1024, 'x');
+  int64_t start = now_ns(), end = start + static_cast<int64_t>(order.seconds * 1e9);
+  size_t total = 0;
+  while (now_ns() < end) {
+    epoll_event events[64];
+    int n = epoll_wait(epoll, events, 64, 100);
+    for (int i = 0; i < n; ++i) {
+      ssize_t sent = send(*static_cast<int*>(events[i].data.ptr), block.data(), block.size(), MSG_NOSIGNAL);
+      if (sent < 0 && errno != EAGAIN) die(std::string("send: ") + std::strerror(errno));
+      if (sent > 0) total += static_cast<size_t>(sent);
+    }
+  }
+  std::printf("{\"bytes\": %zu, \"gbit_s\": %.3f}\n", total,
+              static_cast<double>(total) * 8 / static_cast<double>(now_ns() - start));
+}
+
+void connect_again_and_again(const Order& order) {
+  sockaddr_in to = resolve(order.host.c_str(), order.port.c_str());
+  int epoll = epoll_create1(0);
+  std::vector<int> fds(order.lanes);
+  auto open = [&](int& fd) {
+    fd = dial(to);
+    send_all(fd, "e");
+    watch(epoll, fd, &fd);
+  };
+  for (int& fd : fds) open(fd);
+  int64_t start = now_ns(), end = start + static_cast<int64_t>(order.seconds * 1e9);
+  size_t done = 0;
+  while (now_ns() < end) {
+    epoll_event events[64];
+    int n = epoll_wait(epoll, events, 64, 100);
+    for (int i = 0; i < n; ++i) {
+      int& fd = *static_cast<int*>(events[i].data.ptr);
+      char buffer[16];
+      if (receive_some(fd, buffer) != "e") die("no echo");
+      ++done;
+      close(fd);
+      open(fd);
+    }
+  }
+  std::printf("{\"connections\": %zu, \"rate\": %.1f}\n", done,
+              static_cast<double>(done) / (static_cast<double>(now_ns() - start) / 1e9));
+}
+
+void hold(const Order& order) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  sockaddr_in to = resolve(order.host.c_str(), order.port.c_str());
+  for (size_t i = 0; i < order.lanes; ++i) {
+    int fd = dial(to);
+    send_all(fd, "e");
+    char buffer[16];
+    if (receive_some(fd, buffer) != "e") die("no echo on connection " + std::to_string(i + 1));
+  }
+  std::printf("{\"held\": %zu}\n", order.lanes);
+  std::fflush(stdout);
+  timespec left{.tv_sec = static_cast<time_t>(order.seconds), .tv_nsec = 0};
+  nanosleep(&left, nullptr);
+}
+
 }  // namespace
+}  // namespace tulle::bench
 
 int main(int argc, char** argv) {
-  if (argc != 6) die("usage: HOST PORT SECONDS CONNECTIONS RATE (0: as fast as it goes)");
-  Load load(argv[1], argv[2], std::atof(argv[3]), std::atoi(argv[4]), std::atof(argv[5]));
-  load.run();
-  load.print();
+  using namespace tulle::bench;
+  if (argc < 6) die("usage: PROTOCOL|push|connect|hold HOST PORT SECONDS LANES [RATE [PATH]]");
+  Order order{argv[1],
+              argv[2],
+              argv[3],
+              argc > 7 ? argv[7] : "/1k",
+              std::atof(argv[4]),
+              static_cast<size_t>(std::atoi(argv[5])),
+              argc > 6 ? std::atof(argv[6]) : 0};
+  if (order.what == "push") {
+    push(order);
+  } else if (order.what == "connect") {
+    connect_again_and_again(order);
+  } else if (order.what == "hold") {
+    hold(order);
+  } else if (make_client(order.what, order.host, order.path, 1)) {
+    Load load(order);
+    load.run();
+    load.print();
+  } else {
+    die("no protocol " + order.what);
+  }
 }

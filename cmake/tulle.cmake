@@ -22,6 +22,8 @@ if(TULLE_LTO)
     -Wl,--gc-sections -Wl,--icf=safe)
 endif()
 
+add_custom_target(benches)  # all of them
+
 function(tulle_library name)
   cmake_parse_arguments(A "" "" "DEPS;PRIVATE" ${ARGN})
   file(GLOB all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -48,6 +50,7 @@ function(tulle_library name)
   if(benches AND benchmark_FOUND AND NOT TULLE_FUZZ)
     add_executable(${name}_bench EXCLUDE_FROM_ALL ${benches})
     target_link_libraries(${name}_bench PRIVATE ${name} benchmark::benchmark_main)
+    add_dependencies(benches ${name}_bench)
   endif()
   # Fuzz targets: with TULLE_FUZZ under libFuzzer; otherwise a small program that replays the corpus as a test.
   set(fuzzers ${all})

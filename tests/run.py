@@ -91,7 +91,7 @@ def as_user(tally):
         subprocess.run(["useradd", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/bash", name], check=True)
         user = pwd.getpwnam(name)
         copy = home / "tulle"
-        for part in ("tests", "examples", "docs", "proto"):
+        for part in ("tests", "examples", "docs", "proto", "bench"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(BUILD / "bin", copy / "build/dev/bin")
         for part in ("build/python", "build/tools"):

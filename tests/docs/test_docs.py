@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = [p for p in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))] if p.exists()]
+PAGES = [p for p in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *sorted((ROOT / "docs").glob("**/*.md"))] if p.exists()]
 BIN = pathlib.Path(os.environ.get("TULLE_BIN", ROOT / "build/dev/bin"))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-NAMES = [p.name for p in PAGES]
+NAMES = [str(p.relative_to(ROOT)) if p.parent.name == "bench" else p.name for p in PAGES]
 
 
 def anchors(path):
