@@ -18,13 +18,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / os.environ.get("TULLE_PRESET", "dev")
 OF_THE_CLONE = ["tests/docs", "tests/layers"]  # read the sources, start nothing that could tell who runs it
 # Pods and meshes have other means as root, and the demo captures packets, which only root may.
-AS_ROOT = ["tests/pod", "tests/mesh", "tests/demo/test_demo.py::test_the_demo_holds_its_conditions"]
+ONLY_AS_ROOT = ["tests/interop"]
+AS_ROOT = [*ONLY_AS_ROOT, "tests/pod", "tests/mesh", "tests/demo/test_demo.py::test_the_demo_holds_its_conditions"]
 
 
 def as_user_suites():
     """Every other folder of tests/: a new one runs by itself."""
     folders = sorted({f"tests/{p.parent.name}" for p in (ROOT / "tests").glob("*/test_*.py")})
-    return [f for f in folders if f not in OF_THE_CLONE]
+    return [f for f in folders if f not in OF_THE_CLONE + ONLY_AS_ROOT]
 
 
 def heading(text):

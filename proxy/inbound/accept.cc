@@ -75,13 +75,13 @@ rt::Task<FirstWord> first_word(Inbound& in, const Peer& peer, const ServerPolicy
                                Buffer& initial, Duration wait, TimePoint deadline) {
   rt::Reactor& reactor = in.worker.reactor;
   if (!initial.empty() || in.worker.config.server_first_wait == 0s ||
-      !authorize({}, policy.authorizations, peer.client()) || !in.may_speak_first(peer.target.port))
+      !authorize({}, policy.authorizations, peer.client()) || !in.may_speak_first(peer.target))
     co_return FirstWord();
   auto spoke = co_await rt::until(reactor, std::min(reactor.now() + wait, deadline), read_more(client, initial));
   if (spoke) co_return FirstWord(!*spoke);
-  if (!in.may_speak_first(peer.target.port)) co_return FirstWord();  // others have asked meanwhile
+  if (!in.may_speak_first(peer.target)) co_return FirstWord();  // others have asked meanwhile
 
-  in.speculation(peer.target.port).dialled();
+  in.speculation(peer.target).dialled();
   in.speculative_dials->add();
   rt::Signal changed(reactor);
   bool client_ended = false, app_ended = false;

@@ -101,7 +101,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
 
   bool no_body = client.head_only() && !is_connect && !is_upgrade;
   auto protocol = request.version == http::Version::kHttp2 ? httpio::Protocol::kHttp2 : httpio::Protocol::kHttp1;
-  httpio::Client& pool = s.inbound.app(s.peer.target.port, protocol);
+  httpio::Client& pool = s.inbound.app(s.peer.target, protocol);
   auto app = co_await pool.start(request, no_body);
   Result<http::ResponseHead> head;
   std::optional<rt::Running> uploading;

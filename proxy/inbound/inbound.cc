@@ -74,11 +74,10 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> Inbound::connect_app(SocketAddr t
   co_return std::make_unique<net::TcpStream>(r, std::move(c->fd), c->local, to, false);
 }
 
-httpio::Client& Inbound::app(uint16_t port, httpio::Protocol protocol) {
-  App& a = apps_[port];
+httpio::Client& Inbound::app(SocketAddr target, httpio::Protocol protocol) {
+  App& a = apps_[target];
   auto& client = protocol == httpio::Protocol::kHttp2 ? a.http2 : a.http1;
   if (!client) {
-    SocketAddr target(worker.config.pod ? worker.config.pod->ip : IpAddr::v4(127, 0, 0, 1), port);
     client = std::make_unique<httpio::Client>(
         worker.reactor, protocol, [this, target] { return connect_app(target); },
         client_options(worker.config, worker.config.inbound, worker.inbound_unannounced_ends));
@@ -86,8 +85,8 @@ httpio::Client& Inbound::app(uint16_t port, httpio::Protocol protocol) {
   return *client;
 }
 
-bool Inbound::may_speak_first(uint16_t port) {
-  App& a = apps_[port];
+bool Inbound::may_speak_first(SocketAddr target) {
+  App& a = apps_[target];
   return !(a.http1 && a.http1->connected()) && !(a.http2 && a.http2->connected()) &&
          a.speculation.may_dial(worker.reactor.now());
 }

@@ -64,13 +64,13 @@ struct Inbound {
   rt::Task<void> await_policy(const PortWatch& watch, uint16_t port);
   // Where a connection on one of our listeners was meant to go: the application's port; nothing: the direct port.
   std::optional<uint16_t> app_port(uint16_t served) const;
-  // Connections to the application on one of its ports.
-  httpio::Client& app(uint16_t port, httpio::Protocol protocol);
+  // Connections to the application at the address that the client asked for.
+  httpio::Client& app(SocketAddr target, httpio::Protocol protocol);
   rt::Task<Result<std::unique_ptr<net::Stream>>> connect_app(SocketAddr target);
-  // Dials of the application on one of its ports because a client was silent.
-  SpeculativeDials& speculation(uint16_t port) { return apps_[port].speculation; }
+  // Dials of the application because a client was silent.
+  SpeculativeDials& speculation(SocketAddr target) { return apps_[target].speculation; }
   // It may be dialled so now: it has not been too often lately, and no connection to it is known to speak HTTP.
-  bool may_speak_first(uint16_t port);
+  bool may_speak_first(SocketAddr target);
   observe::CounterRef speculative_dials, speculative_used;
   observe::CounterRef http_error(Reason reason);
   observe::CounterRef tcp_error(const SocketAddr& target, std::string_view reason);
@@ -84,7 +84,7 @@ struct Inbound {
     std::unique_ptr<httpio::Client> http1, http2;
     SpeculativeDials speculation;
   };
-  absl::flat_hash_map<uint16_t, App> apps_;
+  absl::flat_hash_map<SocketAddr, App> apps_;
 };
 
 observe::ResourceRef resource(const wire::Metadata& m);

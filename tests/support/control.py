@@ -33,10 +33,12 @@ class Workload:
     """A workload that is registered and has no process: the control plane cannot tell, as long as its connection is
     held. `ports`: {name: number}; `served` on the same numbers."""
 
-    def __init__(self, mesh_name, service, name, ports=None, labels=None):
+    def __init__(self, mesh_name, service, name, ports=None, labels=None, address=None):
         self.socket = socket_of(mesh_name)
         body = {"namespace": "default", "name": name, "service": service, "pid": os.getpid(), "labels": labels or {},
                 "ports": [{"name": n, "port": p, "served": p} for n, p in (ports or {}).items()]}
+        if address:
+            body["address"] = address  # that it had
         self.answer = self.call("POST", "/v1/workloads", body)
         self.hold = UnixConnection(self.socket)
         self.hold.request("GET", f"/v1/workloads/{self.answer['id']}/hold")

@@ -1,7 +1,8 @@
 """One program that serves four protocols and writes down each id that it was asked to serve: http1, h2 (prior
 knowledge), grpc (unary and server streaming) and tcp (a line in, a line out).
 
-origin.py --log FILE [--http1 PORT] [--h2 PORT] [--grpc PORT] [--tcp PORT] [--on-term finish|ignore|exit] [--name NAME]
+origin.py --log FILE [--http1 PORT] [--h2 PORT] [--grpc PORT] [--tcp PORT] [--listen ADDRESS]
+          [--on-term finish|ignore|exit] [--name NAME]
 
 Each served id is a line `PROTOCOL ID NAME` of FILE, written before the answer leaves. On SIGTERM it finishes what is in
 flight (finish), goes on as if nothing had happened (ignore), or is gone at once (exit).
@@ -138,7 +139,7 @@ class Origin:
 
         server = grpc.aio.server()
         rates_pb2_grpc.add_RatesServicer_to_server(Rates(), server)
-        server.add_insecure_port(f"0.0.0.0:{port}")
+        server.add_insecure_port(f"{self.args.listen}:{port}")
         await server.start()
         return server
 
@@ -150,7 +151,7 @@ class Origin:
             loop.add_signal_handler(signal.SIGTERM, lambda: os._exit(0))
         else:
             loop.add_signal_handler(signal.SIGTERM, stopped.set)
-        servers = [await asyncio.start_server(handler, "0.0.0.0", port, backlog=256)
+        servers = [await asyncio.start_server(handler, args.listen, port, backlog=256)
                    for handler, port in ((self.http1, args.http1), (self.h2, args.h2), (self.tcp, args.tcp)) if port]
         grpc_server = await self.grpc(args.grpc) if args.grpc else None
         await stopped.wait()
@@ -166,6 +167,7 @@ def main():
     for protocol in ("http1", "h2", "grpc", "tcp"):
         parser.add_argument(f"--{protocol}", type=int)
     parser.add_argument("--log", required=True)
+    parser.add_argument("--listen", default="0.0.0.0")
     parser.add_argument("--name", default=os.environ.get("NAME", "origin"))
     parser.add_argument("--on-term", choices=["finish", "ignore", "exit"], default="finish")
     asyncio.run(Origin(parser.parse_args()).run())

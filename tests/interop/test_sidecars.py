@@ -1,0 +1,168 @@
+"""Ours and another proxy of the LINKERD2_PROXY_* environment, one at the client and one at the server, under
+tulle-control. TULLE_PEER_PROXY names the other; ours takes its part, too, as a sidecar like any other."""
+import collections
+import json
+import os
+import pathlib
+import socket
+import time
+
+import pytest
+from procs import wait_until
+from sidecars import Namespace, Sidecar, own
+from support.mesh import PYTHON, SUPPORT, Mesh
+
+PEER = os.environ.get("TULLE_PEER_PROXY")
+NO_PEER = "TULLE_PEER_PROXY names no proxy to mesh with"
+PAIRS = [pytest.param(("ours", "ours"), id="ours-ours"),
+         *(pytest.param(pair, id="-".join(pair), marks=pytest.mark.skipif(not PEER, reason=NO_PEER))
+           for pair in (("ours", "theirs"), ("theirs", "ours")))]
+PORTS = {"http1": 8080, "h2": 8081, "grpc": 8082, "tcp": 8083, "opaque": 8084}
+PORTS_OF_LOAD = {n: p for n, p in PORTS.items() if n != "opaque"}
+RATE = 40
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="sidecars share a network namespace that only root can make")
+
+SERVICE = """
+    apiVersion: v1
+    kind: Service
+    metadata: {name: origin, namespace: default, annotations: {config.linkerd.io/opaque-ports: "8084"}}
+    spec:
+      selector: {app: origin}
+      ports: [%s]
+    ---
+    apiVersion: policy.linkerd.io/v1beta3
+    kind: Server
+    metadata: {name: opaque, namespace: default}
+    spec: {podSelector: {matchLabels: {app: origin}}, port: opaque, proxyProtocol: opaque, accessPolicy: all-authenticated}
+""" % ", ".join(f"{{name: {n}, port: {p}, targetPort: {n}}}" for n, p in PORTS.items())
+
+
+class Lab:
+    def __init__(self, mesh, client, server):
+        self.mesh, self.binaries = mesh, (client, server)
+        mesh.manifest("origin.yaml", SERVICE)
+        mesh.up("--default-inbound-policy", "all-authenticated", "--identity-lifetime", "10s")
+        self.address = mesh.ask("get", "service", "origin")["spec"]["clusterIP"]
+        self.servers = [self.server("origin-1")]
+        self.client = Sidecar(mesh, client, "client", "client", "client")
+        self.redirect()
+        for sidecar in (self.client, *self.servers):
+            sidecar.ready()
+
+    def server(self, name):
+        sidecar = Sidecar(self.mesh, self.binaries[1], "server", "origin", name, PORTS)
+        program = [PYTHON, SUPPORT / "origin.py", "--log", self.mesh.folder / "origin.ids", "--name", name, "--listen", sidecar.address]
+        self.mesh.processes.start(name, [*program, *(w for n, p in PORTS_OF_LOAD.items() for w in (f"--{n}", p))])
+        self.mesh.processes.start(f"{name}-opaque", [*program, "--tcp", PORTS["opaque"]])
+        wait_until(f"{name} listens", lambda: listens(sidecar.address), 10)
+        return sidecar
+
+    def redirect(self):
+        Namespace.redirect(self.servers, self.client.outbound)
+
+    def load(self, seconds=0):
+        out = self.mesh.folder / "client.jsonl"
+        words = [w for n, p in PORTS_OF_LOAD.items() for w in (f"--{n}", f"{self.address}:{p}")]
+        return out, self.mesh.processes.start("load", [PYTHON, SUPPORT / "client.py", "--out", out, "--rate", RATE, "--seconds", seconds, *words])
+
+
+def listens(address):
+    """All of its ports; nobody is redirected to its proxy yet."""
+    for port in PORTS.values():
+        with socket.socket() as s:
+            if s.connect_ex((address, port)) != 0:
+                return False
+    return True
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def lab(binaries, tmp_path, request):
+    name = {"ours": own(), "theirs": pathlib.Path(PEER or "/nonexistent")}
+    client, server = request.param
+    with Namespace(), Mesh(tmp_path) as mesh:
+        yield Lab(mesh, name[client], name[server])
+        mesh.show_logs()
+
+
+def check(records, per_protocol):
+    failed = [r for r in records if not r["ok"]]
+    assert not failed, f"{len(failed)} of {len(records)} failed, the first: {failed[:3]}"
+    counts = collections.Counter(r["protocol"] for r in records)
+    assert set(counts) == set(PORTS_OF_LOAD) and min(counts.values()) >= per_protocol, counts
+
+
+@pytest.mark.parametrize("lab", PAIRS, indirect=True)
+def test_every_protocol_by_mutual_tls(lab):
+    out, load = lab.load(seconds=2)
+    assert load.wait(40) == 0, load.log()
+    check(read(out), 2 * RATE)
+    talk_upgraded(lab)
+    talk_opaque(lab)
+    server, tls = lab.servers[0], 'tls="true"'
+    assert server.metric("request_total", 'direction="inbound"', tls) >= 6 * RATE
+    assert server.metric("tcp_open_total", 'direction="inbound"', 'peer="src"', tls) >= 1
+    assert server.metric("request_total", 'direction="inbound"', 'tls="no_identity"') == 0
+    assert server.metric("inbound_http_errors_total") == 0
+
+
+def talk_upgraded(lab):
+    """A WebSocket, as far as a proxy sees one: upgraded, and from then on bytes both ways."""
+    with socket.create_connection((lab.address, PORTS["http1"]), 10) as s:
+        s.sendall(b"GET /ws HTTP/1.1\r\nHost: origin\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += s.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        for size in (1, 1000, 200_000):
+            s.sendall(b"w" * size)
+            came = 0
+            while came < size:
+                came += len(s.recv(65536))
+            assert came == size
+
+
+def talk_opaque(lab):
+    """The policy says opaque: the server's proxy is reached on its direct port, and told the port by a header."""
+    for i in range(20):
+        with socket.create_connection((lab.address, PORTS["opaque"]), 10) as s:
+            s.sendall(f"opaque-{i}\n".encode())
+            assert s.makefile().readline() == f"ok opaque-{i}\n"
+
+
+@pytest.mark.parametrize("lab", PAIRS, indirect=True)
+def test_under_changes(lab):
+    """Certificates of ten seconds, a second server that comes, the first that goes, a control plane that is killed and
+    comes again: each request is answered, and none twice."""
+    out, load = lab.load()
+    wait_until("requests are answered", lambda: len(read(out)) >= 4 * RATE, 20)
+    lab.servers.append(lab.server("origin-2"))
+    lab.redirect()
+    lab.servers[1].ready()
+    wait_until("the second server is used", lambda: any(r.get("instance") == "origin-2" for r in read(out)), 20)
+    lab.mesh.kill_control()
+    lab.mesh.up_again()
+    for sidecar in (lab.client, *lab.servers):
+        sidecar.register_again()
+    certified = [s.metric("identity_cert_refresh_count") + s.metric("control_identity_cert_refreshes_total", "ok") for s in lab.servers]
+    lab.servers[0].workload.ready(False)
+    left = time.time()
+    wait_until("the first server is not used any more", lambda: unused_since(read(out), "origin-1", left), 20)
+    wait_until("certificates were renewed", lambda: all(
+        s.metric("identity_cert_refresh_count") + s.metric("control_identity_cert_refreshes_total", "ok") > n for s, n in zip(lab.servers, certified)), 30, every=0.2)
+    load.signal(15)
+    assert load.wait(30) == 0, load.log()
+    records = read(out)
+    check(records, 3 * RATE)
+    served = collections.Counter(tuple(line.split()[:2]) for line in (lab.mesh.folder / "origin.ids").read_text().splitlines())
+    assert {(r["protocol"], r["id"]) for r in records} == set(served) and set(served.values()) == {1}
+
+
+def unused_since(records, instance, since):
+    """A second of requests after `since`, none of them by `instance`."""
+    recent = [r for r in records if r["t"] > since + 1]
+    return len(recent) > 4 * RATE and not any(r.get("instance") == instance for r in recent)
