@@ -62,6 +62,9 @@ class Http2:
     async def connect(self):
         import h2.config
         import h2.connection
+        # h2 refuses to go on after GOAWAY, though streams below it may end, and a PING may come with it.
+        machine, states, inputs = h2.connection.H2ConnectionStateMachine, h2.connection.ConnectionState, h2.connection.ConnectionInputs
+        machine._transitions[states.CLIENT_OPEN, inputs.RECV_GOAWAY] = (None, states.CLIENT_OPEN)
         reader, writer = await asyncio.open_connection(self.host, self.port)
         connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         connection.initiate_connection()
@@ -82,12 +85,11 @@ class Http2:
                         for ident, other in session["streams"].items():
                             if event.last_stream_id is not None and ident > event.last_stream_id and not other["done"].done():
                                 other["done"].set_exception(OSError("refused by GOAWAY"))
-                        # h2 refuses to go on after GOAWAY, though streams below it may end: take it back.
-                        session["c"].state_machine.state = type(session["c"].state_machine.state).CLIENT_OPEN
                     elif stream is None or stream["done"].done():
                         continue
                     elif isinstance(event, h2.events.ResponseReceived):
                         stream["status"] = dict(event.headers)[":status"]
+                        stream["why"] = dict(event.headers).get("l5d-proxy-error", "")
                     elif isinstance(event, h2.events.DataReceived):
                         stream["data"] += event.data
                         session["c"].acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -122,12 +124,13 @@ class Http2:
         session["w"].write(connection.data_to_send())
         await stream["done"]
         if stream["status"] != "200":
-            raise OSError(f"status {stream['status']}")
+            raise OSError(f"status {stream['status']} {stream['why']}")
         return stream["data"].decode()
 
 
 class Grpc:
     """Alternately unary calls and streams of five messages that end in time."""
+    timeout = TIMEOUT
 
     def __init__(self, host, port):
         import grpc.aio
@@ -135,19 +138,20 @@ class Grpc:
         import rates_pb2_grpc
         self.pb = rates_pb2
         options = [("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0)]
-        self.client = rates_pb2_grpc.RatesStub(grpc.aio.insecure_channel(f"{host}:{port}", options=options))
+        self.channel = grpc.aio.insecure_channel(f"{host}:{port}", options=options)
+        self.client = rates_pb2_grpc.RatesStub(self.channel)
 
     async def send(self, ident, number):
         import grpc
         request = self.pb.RateRequest(currency="EUR", count=5, note=ident)
         try:
             if number % 2:
-                answers = [a async for a in self.client.History(request, timeout=TIMEOUT)]
+                answers = [a async for a in self.client.History(request, timeout=self.timeout)]
                 if len(answers) != 5:
                     raise OSError(f"{len(answers)} of 5 messages")
                 answer = answers[0]
             else:
-                answer = await self.client.Convert(request, timeout=TIMEOUT)
+                answer = await self.client.Convert(request, timeout=self.timeout)
         except grpc.RpcError as e:
             raise OSError(f"{e.code().name}: {e.details()}") from None
         return f"{answer.note} {answer.instance}"

@@ -77,8 +77,8 @@ class Mesh(meshes.Mesh):
         return self.start_pod(service, service, command, *words, env=env)
 
     def origin(self, name, service="origin", *words, on_term="finish", ports="http1 h2 grpc tcp"):
-        """A pod of tests/support/origin.py that serves the given protocols on 8080, 8081, 8082 and 8083."""
-        numbers = {"http1": 8080, "h2": 8081, "grpc": 8082, "tcp": 8083}
+        """A pod of tests/support/origin.py that serves the given protocols, on 8080 to 8084."""
+        numbers = {"http1": 8080, "h2": 8081, "grpc": 8082, "tcp": 8083, "greet": 8084}
         command = [PYTHON, SUPPORT / "origin.py", "--log", self.folder / "origin.ids", "--name", name, "--on-term", on_term]
         flags = list(words)
         for protocol in ports.split():

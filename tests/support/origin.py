@@ -1,7 +1,7 @@
 """One program that serves four protocols and writes down each id that it was asked to serve: http1, h2 (prior
-knowledge), grpc (unary and server streaming) and tcp (a line in, a line out).
+knowledge), grpc (unary and server streaming), tcp (a line in, a line out) and greet (the same, after a greeting).
 
-origin.py --log FILE [--http1 PORT] [--h2 PORT] [--grpc PORT] [--tcp PORT] [--listen ADDRESS]
+origin.py --log FILE [--http1 PORT] [--h2 PORT] [--grpc PORT] [--tcp PORT] [--greet PORT] [--listen ADDRESS]
           [--on-term finish|ignore|exit] [--name NAME]
 
 Each served id is a line `PROTOCOL ID NAME` of FILE, written before the answer leaves. On SIGTERM it finishes what is in
@@ -39,6 +39,7 @@ class Origin:
                 body = await self.body(reader, fields)
                 ident = fields.get("x-id", "-")
                 if fields.get("upgrade", "").lower() == "echo":
+                    self.served("upgrade", ident)
                     writer.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
                     while data := await reader.read(65536):
                         writer.write(data)
@@ -109,16 +110,20 @@ class Origin:
         finally:
             writer.close()
 
-    async def tcp(self, reader, writer):
+    async def tcp(self, reader, writer, protocol="tcp"):
         try:
             while line := await reader.readline():
-                self.served("tcp", line.decode().strip())
+                self.served(protocol, line.decode().strip())
                 writer.write(b"ok " + line)
                 await writer.drain()
         except ConnectionError:
             pass
         finally:
             writer.close()
+
+    async def greet(self, reader, writer):
+        writer.write(f"hello {self.args.name}\n".encode())
+        await self.tcp(reader, writer, "greet")
 
     async def grpc(self, port):
         import grpc.aio
@@ -152,7 +157,7 @@ class Origin:
         else:
             loop.add_signal_handler(signal.SIGTERM, stopped.set)
         servers = [await asyncio.start_server(handler, args.listen, port, backlog=256)
-                   for handler, port in ((self.http1, args.http1), (self.h2, args.h2), (self.tcp, args.tcp)) if port]
+                   for handler, port in ((self.http1, args.http1), (self.h2, args.h2), (self.tcp, args.tcp), (self.greet, args.greet)) if port]
         grpc_server = await self.grpc(args.grpc) if args.grpc else None
         await stopped.wait()
         self.stopping = True
@@ -164,7 +169,7 @@ class Origin:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for protocol in ("http1", "h2", "grpc", "tcp"):
+    for protocol in ("http1", "h2", "grpc", "tcp", "greet"):
         parser.add_argument(f"--{protocol}", type=int)
     parser.add_argument("--log", required=True)
     parser.add_argument("--listen", default="0.0.0.0")
