@@ -45,11 +45,11 @@ def memory_mb(pids):
     return rss / 1024, private / 1024
 
 
-def pin(pids, cpu):
+def pin(pids, *cpus):
     for pid in pids:
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
             try:
-                os.sched_setaffinity(int(task.name), {cpu})
+                os.sched_setaffinity(int(task.name), set(cpus))
             except ProcessLookupError:
                 pass
 

@@ -1,5 +1,5 @@
 // The server of the benches for what nginx does not serve, one thread, epoll:
-//   bench_origin ADDRESS HTTP2_PORT TCP_PORT
+//   bench_origin ADDRESS HTTP2_PORT TCP_PORT      ADDRESS lo: every loopback address
 // HTTP2_PORT, prior knowledge: GETs get 1 KiB; gRPC /bench.Echo/Unary answers a message with one of 1 KiB and
 // /bench.Echo/Stream sends back what it gets. TCP_PORT: the first byte is `e` (all is sent back) or `s` (all is
 // dropped).
@@ -87,9 +87,11 @@ class Tcp : public Connection {
   char kind_ = 0;
 };
 
-int listen_on(const char* address, const char* port) {
-  sockaddr_in at = resolve(address, port);
+int listen_on(std::string_view address, const char* port) {
+  sockaddr_in at = resolve(address == "lo" ? "0.0.0.0" : address.data(), port);
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+  if (address == "lo" && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0)
+    die(std::string("SO_BINDTODEVICE: ") + std::strerror(errno));
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 4096) != 0)
     die(std::string(address) + ":" + port + ": " + std::strerror(errno));

@@ -22,6 +22,7 @@ import machine
 import outcome
 import peers
 import rows
+import scaling as scale
 
 RESULTS = peers.ROOT / "bench/results"
 OURS = "tulle"
@@ -115,15 +116,22 @@ def main():
             starts = rows.measure_starts(pairs, 1 if args.quick else rows.STARTS, say)
             lines += [*outcome.memory_lines(memory, OURS), outcome.start_line(starts, OURS)]
             results |= {"memory": memory, "starts": starts}
+        for pair in started:
+            pair.stop()
+        started.clear()
+        scaling = []
+        if not (args.rows or args.quick) and OURS in pairs:
+            scaling, failed = scale.measure(folder, args.binaries, say)
+            notes += failed
     finally:
         for pair in started:
             pair.stop()
         shutil.rmtree(folder, ignore_errors=True)
     args.results.mkdir(parents=True, exist_ok=True)
-    text = outcome.markdown(" ".join(["./dev bench", *sys.argv[1:]]) if args.results == RESULTS else "./dev bench", about, versions(pairs), lines, [], list(pairs), OURS, notes)
+    text = outcome.markdown(" ".join(["./dev bench", *sys.argv[1:]]) if args.results == RESULTS else "./dev bench", about, versions(pairs), lines, scaling, list(pairs), OURS, notes)
     (args.results / "results.md").write_text(text)
-    (args.results / "results.json").write_text(outcome.as_json(about, versions(pairs), results, lines, notes))
-    outcome.write_plots(args.results, lines, pairs)
+    (args.results / "results.json").write_text(outcome.as_json(about, versions(pairs), results, lines + scaling, notes))
+    outcome.write_plots(args.results, lines + scaling, pairs)
     print(text)
     say(f"done; table, JSON and plots are in {os.path.relpath(args.results)}")
 
