@@ -150,6 +150,9 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
     auto r = co_await httpio::relay(**app, client);
     if (!r) {
       record.broke(r.error());
+      ProxyError e = proxy_error(r.error());
+      if (!(*app)->reset_code() && end_with_status(client, e, s.peer.tls && !s.peer.identity.empty()))
+        co_return s.inbound.http_error(e.reason)->add();
       co_return client.reset((*app)->reset_code().value_or(http::H2Code::kInternalError));
     }
   }

@@ -138,6 +138,9 @@ rt::Task<void> relay_response(Exchange& x, httpio::ClientExchange& upstream, htt
     auto r = co_await httpio::relay(upstream, client);
     if (!r) {
       x.record->broke(r.error());
+      ProxyError e = proxy_error(r.error());
+      if (!upstream.reset_code() && end_with_status(client, e, true))
+        co_return x.session.outbound.http_error(e.reason)->add();
       co_return client.reset(upstream.reset_code().value_or(http::H2Code::kInternalError));
     }
   }
@@ -199,13 +202,7 @@ void out_of_time(Exchange& x, const TimeLimits::Passed& passed) {
     x.sent->in_flight.measured(x.session.outbound.worker.reactor.now());
   x.sent.reset();
   ProxyError e(Reason::kTimeout, cat(passed.what, " of ", format_duration(passed.limit), " passed"));
-  if (x.client.responded() && x.client.request.version == http::Version::kHttp2 &&
-      http::is_grpc(x.client.request.headers)) {
-    http::Headers trailers;
-    trailers.add(HeaderId::kGrpcStatus, cat(e.grpc_status));
-    trailers.add(HeaderId::kGrpcMessage, percent_encode(e.text));
-    if (x.client.finish(&trailers)) return x.session.outbound.http_error(e.reason)->add();
-  }
+  if (end_with_status(x.client, e, true)) return x.session.outbound.http_error(e.reason)->add();
   answer_error(x.session, x.client, e);
 }
 

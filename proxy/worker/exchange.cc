@@ -6,6 +6,15 @@ bool try_fresh(const httpio::ClientExchange& upstream, const http::RequestHead& 
   return upstream.stale() && no_body && http::is_idempotent(request.method_kind);
 }
 
+bool end_with_status(httpio::ServerExchange& client, const ProxyError& e, bool emit) {
+  const auto& request = client.request;
+  if (!client.responded() || request.version != http::Version::kHttp2 || !http::is_grpc(request.headers)) return false;
+  http::Headers trailers;
+  trailers.add(http::HeaderId::kGrpcStatus, cat(e.grpc_status));
+  if (emit) trailers.add(http::HeaderId::kGrpcMessage, percent_encode(std::string_view(e.text).substr(0, 1024)));
+  return client.finish(&trailers).has_value();
+}
+
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
   auto r = co_await httpio::relay(client, upstream);
   if (!r && !upstream.error()) upstream.reset(http::H2Code::kCancel);

@@ -76,6 +76,11 @@ bool try_fresh(const httpio::ClientExchange& upstream, const http::RequestHead& 
 // it ends.
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream);
 
+// A response that has begun and cannot go on: a gRPC client over HTTP/2 is told its status in trailers, for to it a
+// reset is INTERNAL, which nobody tries again. `emit`: with the message. False: not such a client, or it cannot be
+// told.
+bool end_with_status(httpio::ServerExchange& client, const ProxyError& e, bool emit);
+
 // The response's head; interim heads before it are passed on.
 rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& client, httpio::ClientExchange& upstream);
 

@@ -3,6 +3,8 @@ import os
 import re
 import signal
 
+import pytest
+from mesh import ROOT
 from support.mesh import PYTHON
 
 # Many requests at once, then twelve more when one of two proxies has stopped.
@@ -44,3 +46,30 @@ def test_a_proxy_that_stops_is_given_up(mesh):
     assert all(status in (200, 504) for status, _ in answers), answers
     assert any(status == 200 and took < 5 for status, took in answers), answers
     assert all(took < 25 for _, took in answers), answers
+
+
+# One stream of answers that would go on for half a minute; what it ended with.
+LISTENS = """
+import sys
+sys.path.insert(0, "STUBS")
+import grpc, rates_pb2, rates_pb2_grpc
+client = rates_pb2_grpc.RatesStub(grpc.insecure_channel("origin:8082", options=[("grpc.enable_http_proxy", 0)]))
+try:
+    for answer in client.History(rates_pb2.RateRequest(count=3000, note="x"), timeout=30):
+        print("got", answer.instance, flush=True)
+except grpc.RpcError as e:
+    print("ended", e.code().name, e.details(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("who", ["pod", "program"])
+def test_a_grpc_stream_whose_server_dies_is_told_so(mesh, who):
+    """UNAVAILABLE, as without a mesh; a reset would be INTERNAL to it."""
+    mesh.up()
+    origin = mesh.origin("origin", ports="grpc")
+    mesh.ready("origin")
+    pod = mesh.run("client", [PYTHON, "-c", LISTENS.replace("STUBS", str(ROOT / "build/python"))])
+    mesh.wait("the stream flows", lambda: pod.log().count("got") > 5, 20)
+    os.kill(origin.pid if who == "pod" else mesh.pid_below("origin", "python3"), signal.SIGKILL)
+    assert pod.wait(20) == 0, pod.log()
+    assert "ended UNAVAILABLE" in pod.log(), pod.log()[-1000:]

@@ -9,7 +9,7 @@ import time
 from world import fds, limit_fds
 
 # What a client sees of a connection that ends under it, or of a proxy that says so.
-GONE = r"ConnectionResetError|BrokenPipeError|IncompleteReadError|connection closed|reset, code|50[234]|UNAVAILABLE|RST_STREAM|answered ''|greeted with|ConnectionRefused"
+GONE = r"ConnectionResetError|BrokenPipeError|IncompleteReadError|connection closed|reset, code|50[234]|UNAVAILABLE|answered ''|greeted with|ConnectionRefused"
 OPAQUE = ("tcp", "greet", "upgrade")
 
 

@@ -115,7 +115,11 @@ class Mesh(meshes.Mesh):
         raise AssertionError(f"no tulle-control of {self.name} is running")
 
     def proxy_pid(self, name):
-        """The pid of the tulle-proxy beside a pod's program: it is below that pod's `tulle run`."""
+        """The pid of the tulle-proxy beside a pod's program."""
+        return self.pid_below(name, "tulle-proxy")
+
+    def pid_below(self, name, program):
+        """The pid of a process named so below a pod's `tulle run`."""
         top, parents = self.process(name).pid, {}
         for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -124,11 +128,11 @@ class Mesh(meshes.Mesh):
                 continue
             parents[int(path.parent.name)] = (int(rest.split()[1]), comm)
         for pid, (above, comm) in parents.items():
-            while comm == "tulle-proxy" and above > 1:
+            while comm == program and above > 1:
                 if above == top:
                     return pid
                 above = parents.get(above, (0, ""))[0]
-        raise AssertionError(f"no tulle-proxy below {top}")
+        raise AssertionError(f"no {program} below {top}")
 
     def kill_control(self):
         os.kill(self.control_pid(), signal.SIGKILL)
