@@ -15,6 +15,8 @@
 
 namespace tulle::cli {
 
+static constexpr const char* kMeshVariable = "TULLE_MESH";
+
 Check one_of(std::vector<std::string> words) {
   return [words = std::move(words)](const std::string& text) -> std::string {
     if (std::ranges::find(words, text) != words.end()) return "";
@@ -29,9 +31,14 @@ Check a_name() {
   };
 }
 
+// CLI11's own envname() would set it again for each command that is not the one asked for, over the flag.
+std::string default_mesh() {
+  const char* given = std::getenv(kMeshVariable);
+  return given && *given ? given : "local";
+}
+
 void add_mesh_option(CLI::App& command, Context& context) {
-  command.add_option("--mesh", context.mesh, "the mesh to speak to")
-      ->envname("TULLE_MESH")
+  command.add_option("--mesh", context.mesh, cat("the mesh to speak to; ", kMeshVariable, " sets the default"))
       ->capture_default_str()
       ->type_name("NAME");
 }

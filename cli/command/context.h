@@ -21,9 +21,12 @@ inline constexpr int kExitFailure = 1;  // it was asked rightly and could not be
 inline constexpr int kExitUsage = 2;    // it was asked wrongly
 inline constexpr int kExitNoMesh = 3;   // the mesh is not up
 
+// $TULLE_MESH, or "local" where that is unset or empty.
+std::string default_mesh();
+
 // Owned by main; filled while the command line is parsed. A command's action sets exit_code.
 struct Context {
-  std::string mesh = "local";
+  std::string mesh = default_mesh();  // --mesh, where it is given, wins
   std::string output = "table";
   int exit_code = kExitOk;
 };
@@ -35,7 +38,7 @@ Check one_of(std::vector<std::string> words);
 // A name as Kubernetes has them (a DNS label): 1–63 of a–z, 0–9 and '-'.
 Check a_name();
 
-// Adds --mesh (and $TULLE_MESH) to a command.
+// Adds --mesh to a command.
 void add_mesh_option(CLI::App& command, Context& context);
 // Adds -o/--output table|wide|json.
 void add_output_option(CLI::App& command, Context& context);

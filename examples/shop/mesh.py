@@ -9,6 +9,7 @@ import subprocess
 import procs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+os.environ.pop("TULLE_MESH", None)  # a mesh of the user's own is none of ours
 BIN = pathlib.Path(os.environ.get("TULLE_BIN", ROOT / "build/dev/bin"))
 
 

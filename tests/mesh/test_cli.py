@@ -100,6 +100,21 @@ def test_without_a_mesh_the_exit_code_is_3(cli):
         assert done.returncode == 3 and "`tulle up --mesh local`" in done.stderr, (words, done)
 
 
+def test_the_flag_beats_the_environment(cli):
+    """In every command that has it: else `tulle down --mesh a` would end another mesh."""
+    asks = (["get", "pods"], ["stat"], ["edges"], ["diagnostics", "endpoints", "a:80"], ["diagnostics", "policy", "a:80"],
+            ["diagnostics", "proxy-metrics"], ["validate"], ["down"], ["check"])
+    for words in asks:
+        for flag, env, mesh in ((["--mesh", "flag"], "other", "flag"), ([], "other", "other"), ([], "", "local"), (["--mesh=flag"], "a/b", "flag")):
+            done = cli(*words, *flag, env={"TULLE_MESH": env})
+            said = done.stdout + done.stderr
+            assert re.search(rf"mesh {mesh}\b", said, re.I) and (mesh == "other") == ("mesh other" in said.lower()), (words, flag, env, said)
+    done = cli("run", "--mesh", "a/b", "--", "true", env={"TULLE_MESH": "other"})
+    assert done.returncode == 125 and 'mesh name "a/b"' in done.stderr, done
+    done = cli("up", "--mesh", "a/b", env={"TULLE_MESH": "other"})
+    assert done.returncode == 2 and 'mesh name "a/b"' in done.stderr, done
+
+
 def test_an_unknown_command_is_named_with_the_one_that_was_meant(cli):
     for typed, meant in (("edge", "edges"), ("dwon", "down"), ("validat", "validate")):
         done = cli(typed)
