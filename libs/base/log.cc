@@ -10,6 +10,7 @@
 
 #include "libs/base/check.h"
 #include "libs/base/strings.h"
+#include "libs/base/utf8.h"
 
 namespace tulle {
 namespace {
@@ -62,18 +63,45 @@ Result<LogLevel> parse_filter(std::string_view filter) {
 
 constexpr std::string_view kLevelNames[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF"};
 
+// Bytes at the start of `s` that a terminal or a log's reader takes as text; 0: a control character (C0, DEL, C1), or
+// no UTF-8.
+size_t text_size(std::string_view s) {
+  auto c = static_cast<unsigned char>(s[0]);
+  if (c < 0x20 || c == 0x7f) return 0;
+  bool c1 = c == 0xc2 && s.size() > 1 && static_cast<unsigned char>(s[1]) < 0xa0;
+  return c < 0x80 ? 1 : c1 ? 0 : utf8_size(s);
+}
+
+// What came from outside cannot end the line, move a cursor or make a log's reader stumble.
+void append_escaped(std::string& out, std::string_view s) {
+  while (!s.empty()) {
+    size_t n = text_size(s);
+    if (n > 0) out.append(s.substr(0, n));
+    else if (s[0] == '\n') out.append("\\n");
+    else out.append("\\u00").append(hex(s.substr(0, 1)));
+    s.remove_prefix(std::max<size_t>(n, 1));
+  }
+}
+
 void append_json(std::string& out, std::string_view s) {
   out.push_back('"');
-  for (char c : s) {
-    if (c == '"' || c == '\\') append(out, '\\', c);
-    else if (c == '\n') out.append("\\n");
-    else if (static_cast<unsigned char>(c) < 0x20) out.append("\\u00").append(hex(Bytes(&c, 1)));
-    else out.push_back(c);
+  for (size_t at; (at = s.find_first_of("\"\\")) != s.npos; s.remove_prefix(at + 1)) {
+    append_escaped(out, s.substr(0, at));
+    append(out, '\\', s[at]);
   }
+  append_escaped(out, s);
   out.push_back('"');
 }
 
-bool needs_quotes(std::string_view v) { return v.empty() || v.find_first_of(" \"\n\t\\=") != v.npos; }
+bool needs_quotes(std::string_view v) {
+  if (v.empty() || v.find_first_of(" \"\\=") != v.npos) return true;
+  while (!v.empty()) {
+    size_t n = text_size(v);
+    if (n == 0) return true;
+    v.remove_prefix(n);
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -102,12 +130,11 @@ std::string log_filter() {
 
 bool log_enabled(LogLevel level) { return level >= state().level.load(std::memory_order_relaxed); }
 
-void log_line(LogLevel level, std::string_view message, LogFields fields) {
-  auto up =
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - state().start).count();
+std::string log_text(LogFormat format, Duration uptime, LogLevel level, std::string_view message, LogFields fields) {
+  auto up = std::chrono::duration_cast<std::chrono::microseconds>(uptime).count();
   std::string_view level_name = kLevelNames[static_cast<size_t>(level)];
   std::string line;
-  if (state().format == LogFormat::kJson) {
+  if (format == LogFormat::kJson) {
     append(line, "{\"uptime\":", static_cast<double>(up) / 1e6, ",\"level\":\"", level_name, "\",\"message\":");
     append_json(line, message);
     for (const auto& f : fields) {
@@ -121,13 +148,20 @@ void log_line(LogLevel level, std::string_view message, LogFields fields) {
     std::string ms = std::to_string(up / 1000 % 1000);
     std::string s = std::to_string(up / 1000000);
     append(line, "[", std::string(s.size() < 6 ? 6 - s.size() : 0, ' '), s, ".", std::string(3 - ms.size(), '0'), ms,
-           "s] ", std::string(5 - level_name.size(), ' '), level_name, " ", message);
+           "s] ", std::string(5 - level_name.size(), ' '), level_name, " ");
+    append_escaped(line, message);
     for (const auto& f : fields) {
       append(line, " ", f.key, "=");
       if (needs_quotes(f.value)) append_json(line, f.value);
       else line.append(f.value);
     }
   }
+  return line;
+}
+
+void log_line(LogLevel level, std::string_view message, LogFields fields) {
+  Duration up = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - state().start);
+  std::string line = log_text(state().format, up, level, message, fields);
   state().logger->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
 }
 

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "libs/base/result.h"
+#include "libs/base/time.h"
 
 namespace tulle {
 
@@ -43,6 +44,8 @@ std::string log_filter();
 
 bool log_enabled(LogLevel level);
 void log_line(LogLevel level, std::string_view message, LogFields fields);
+// The line alone, without its end. Control characters, and bytes that are no UTF-8, are escaped wherever they stand.
+std::string log_text(LogFormat format, Duration uptime, LogLevel level, std::string_view message, LogFields fields);
 
 inline void log_debug(std::string_view m, LogFields f = {}) {
   if (log_enabled(LogLevel::kDebug)) log_line(LogLevel::kDebug, m, f);
