@@ -23,6 +23,9 @@ GAUGES = {"tulle_open": 0, "tcp_open_connections": 0, "tulle_buffered_bytes": 12
 NOT_OPEN = ('kind="targets"',)
 
 
+SHIFTED = BIN / "soak/tulle-proxy"  # its clock can be set; not built with sanitizers
+
+
 class Clock:
     """What the programs' CLOCK_REALTIME says, as nanoseconds from the truth."""
 
@@ -45,7 +48,8 @@ class SoakMesh(Mesh):
         self.clock_env = {"TULLE_PROXY_SOAK_CLOCK": str(self.clock.path)}
 
     def up(self, *words, foreground=False, prometheus=False):
-        with environment(LD_PRELOAD=str(BIN / "soak/soak_clock.so"), **self.clock_env):
+        preload = {"LD_PRELOAD": str(BIN / "soak/soak_clock.so")} if SHIFTED.exists() else {}
+        with environment(**preload, **self.clock_env):
             super().up("--identity-lifetime", self.lifetime, foreground=foreground, prometheus=prometheus)
 
 
@@ -93,7 +97,7 @@ class World:
                                                                "origin", "--rate", self.rate], *self.proxy_flags(), env=self.env)
 
     def proxy_flags(self):
-        return "--proxy", BIN / "soak/tulle-proxy", "--grace", "10s"
+        return "--proxy", SHIFTED if SHIFTED.exists() else BIN / "tulle-proxy", "--grace", "10s"
 
     def origin(self, name, manner="finish"):
         with environment(**self.env):
