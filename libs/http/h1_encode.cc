@@ -233,14 +233,11 @@ bool is_forbidden_trailer(const Header& h) {
     case HeaderId::kTrailer:
     case HeaderId::kExpect:
     case HeaderId::kContentType:
-    case HeaderId::kCookie:
-    case HeaderId::kL5dClientId:
-    case HeaderId::kL5dRequireId:
-    case HeaderId::kL5dOrigProto:
-    case HeaderId::kL5dDstOverride: return true;
+    case HeaderId::kCookie: return true;
     case HeaderId::kOther: break;
-    default: return false;
+    default: return h.name.starts_with("l5d-");  // what proxies say to each other
   }
+  if (h.name.starts_with("l5d-")) return true;
   for (std::string_view name :
        {"authorization", "proxy-authorization", "proxy-authenticate", "www-authenticate", "set-cookie",
         "content-encoding", "content-range", "range", "max-forwards", "cache-control", "age", "location", "vary"})

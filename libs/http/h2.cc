@@ -102,16 +102,14 @@ void H2Session::write_data(int32_t id, Bytes data) {
   Impl::Stream* s = impl_->find(id);
   if (!s || s->end_queued || s->reset_sent || data.empty()) return;
   s->out.append(data);
-  s->over_mark |= s->out.size() > impl_->options.write_mark;
-  impl_->resume(*s);
+  impl_->on_queued(*s, data.size());
 }
 
 void H2Session::write_data(int32_t id, Buffer&& data) {
   Impl::Stream* s = impl_->find(id);
   if (s && !s->end_queued && !s->reset_sent && s->out.empty() && !data.empty()) {
     s->out.swap(data);
-    s->over_mark |= s->out.size() > impl_->options.write_mark;
-    impl_->resume(*s);
+    impl_->on_queued(*s, s->out.size());
   } else {
     write_data(id, data.view());
   }
@@ -209,6 +207,13 @@ size_t H2Session::open_streams() const { return impl_->streams.size(); }
 TimePoint H2Session::head_begun() const { return impl_->head_begun; }
 
 size_t H2Session::queued() const { return impl_->control.size(); }
+
+bool H2Session::crowded() const { return impl_->crowded(); }
+
+size_t H2Session::held() const {
+  const Impl& m = *impl_;
+  return m.control.size() + m.partial.size() + m.block.size() + m.unsent + m.held + m.open_heads;
+}
 
 std::string_view H2Session::failure() const {
   if (!impl_->failed) return {};

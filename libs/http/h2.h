@@ -53,6 +53,8 @@ struct H2Options {
   uint32_t max_open_heads = 4 * 1024 * 1024;
   uint32_t max_interims = 16;       // client: 1xx heads before one response; above: the stream is reset
   uint32_t write_mark = 64 * 1024;  // on_writable when a stream's unsent bytes fall to this
+  // Unsent body bytes of all streams; above, the connection is crowded() and a stream's mark is 0.
+  uint32_t queued_mark = 8 * 1024 * 1024;
   // Frames that do no work (pings, settings, priorities, empty DATA, window updates, acknowledgements, frames of types
   // that HTTP/2 has not, malformed messages, heads on streams that have ended or are over the limit, settings after the
   // 16th of a frame) each cost a point; streams that end well and DATA frames sent, but not those that a window cuts
@@ -146,6 +148,9 @@ class H2Session {
   Result<> end_data(int32_t id, const Headers* trailers = nullptr);
   // Body bytes not yet framed.
   size_t pending(int32_t id) const;
+  // More than queued_mark of them wait on all streams together: write only to streams that have none pending, and
+  // little (4 KiB), so that each can go on and all together cannot grow much.
+  bool crowded() const;
   // Gives flow-control credit for n bytes of on_data that were passed on. What a stream had not consumed when it
   // closed is credited to the connection by itself.
   void consume(int32_t id, size_t n);
@@ -175,6 +180,8 @@ class H2Session {
   TimePoint head_begun() const;
   // Bytes of heads and control frames that produce() has not given out.
   size_t queued() const;
+  // Bytes that wait in it, either way: body bytes that were not consumed or not sent, heads of open requests, frames.
+  size_t held() const;
   // Why the connection failed, in a few fixed words: "flood of …", the name of the code, or what terminate() was told;
   // empty if it has not.
   std::string_view failure() const;

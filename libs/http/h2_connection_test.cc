@@ -189,5 +189,50 @@ TEST(H2, ALongLifeKeepsNothing) {
   EXPECT_EQ(p.client_error + p.server_error, "");
 }
 
+// ---- What one connection queues
+
+TEST(H2Queued, AboveTheMarkAStreamIsWritableWhenItHasNothingPending) {
+  H2Options options;
+  options.queued_mark = 100'000;
+  Pair p({}, options);
+  p.pump();
+  int32_t a = p.ask(), b = p.ask();
+  p.pump();
+  p.client.set_context(a, nullptr);
+  size_t empty = p.server.held();
+  ResponseHead head;
+  ASSERT_TRUE(p.server.submit_response(a, head, false));
+  ASSERT_TRUE(p.server.submit_response(b, head, false));
+  p.pump();
+  std::string much(90'000, 'x'), little(4096, 'y');
+  p.server.write_data(a, much);
+  EXPECT_FALSE(p.server.crowded());
+  p.server.write_data(b, much);
+  EXPECT_TRUE(p.server.crowded());
+  EXPECT_EQ(p.server.held(), empty + 180'000);
+  p.c.quiet = true;
+  p.pump();
+  EXPECT_FALSE(p.server.crowded());
+  EXPECT_EQ(p.server.held(), empty);
+  EXPECT_EQ(p.s.writables, 2);
+  EXPECT_EQ(p.c.received, 180'000u);
+
+  // Without a window nothing leaves; what is reset no longer counts.
+  p.c.data = [](int32_t, Bytes) {};  // not consumed
+  p.server.write_data(a, much);
+  p.server.write_data(b, much);
+  p.pump();
+  size_t left = p.server.held() - empty;
+  EXPECT_GT(left, 0u);
+  EXPECT_EQ(left, p.server.pending(a) + p.server.pending(b));
+  p.server.reset(a, H2Code::kCancel);
+  p.pump();
+  EXPECT_LT(p.server.held(), left + empty);
+  p.client.reset(b, H2Code::kCancel);
+  p.pump();
+  EXPECT_EQ(p.server.open_streams(), 0u);
+  EXPECT_LE(p.server.held(), empty);
+}
+
 }  // namespace
 }  // namespace tulle::http

@@ -39,6 +39,7 @@ std::unique_ptr<H2Session::Impl::Stream> H2Session::Impl::take_stream(int32_t id
   if (it == streams.end()) return nullptr;
   auto s = std::move(it->second);
   streams.erase(it);
+  unsent -= s->out.size();
   if (last == s.get()) last = nullptr;
   return s;
 }

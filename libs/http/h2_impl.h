@@ -162,6 +162,10 @@ struct H2Session::Impl {
   void unhold(size_t n);           // and was passed on, or dropped
   void credit_stream(Stream& s, size_t n);
   void credit_connection(size_t n);
+  bool crowded() const { return unsent > options.queued_mark; }
+  size_t write_mark() const { return crowded() ? 0 : options.write_mark; }
+  // n bytes were added to the stream's `out`.
+  void on_queued(Stream& s, size_t n);
   // The stream has something to send.
   void resume(Stream& s);
   void put_data(Stream& s, Buffer& out);
@@ -213,6 +217,7 @@ struct H2Session::Impl {
   // Leaving
   Buffer control;
   size_t unread = 0;           // bytes of it that are not header blocks
+  size_t unsent = 0;           // `out` of all streams
   std::vector<int32_t> ready;  // streams that have something to send, in turn
   size_t ready_at = 0;
   std::vector<int32_t> blocked;  // by the connection's window

@@ -190,6 +190,12 @@ void H2Session::Impl::credit_connection(size_t n) {
 
 // ---- DATA
 
+void H2Session::Impl::on_queued(Stream& s, size_t n) {
+  unsent += n;
+  s.over_mark |= s.out.size() > write_mark();
+  resume(s);
+}
+
 void H2Session::Impl::resume(Stream& s) {
   bool something = !s.out.empty() ? s.send_window > 0 : s.end_queued && !s.end_sent;
   bool head_out = server() ? s.answered : true;
@@ -244,11 +250,12 @@ void H2Session::Impl::put_data(Stream& s, Buffer& out) {
     if (n) std::memcpy(at + kFrameHead, s.out.view().data(), n);
     out.commit(kFrameHead + n);
     s.out.consume(n);
+    unsent -= n;
     s.send_window -= static_cast<int64_t>(n);
     send_window -= static_cast<int64_t>(n);
     if (n == kept || n >= kSmall || end) glitches.earn(2);
   }
-  if (s.over_mark && s.out.size() <= options.write_mark) {
+  if (s.over_mark && s.out.size() <= write_mark()) {
     s.over_mark = false;
     writable.push_back(s.id);
   }

@@ -4,10 +4,24 @@
 
 namespace tulle::httpio {
 
-rt::Task<Result<Buffer>> Exchange::read() {
+void Exchange::relayed_with(Exchange& other) {
+  if (other_ == &other) return;
+  if (other_) other_->other_ = nullptr;
+  if (other.other_) other.other_->other_ = nullptr;
+  other_ = &other;
+  other.other_ = this;
+}
+
+rt::Task<Result<Buffer>> Exchange::read(size_t most) {
   while (in_.empty() && !ended_ && !error_) co_await changed_.wait();
   if (!in_.empty()) {
-    Buffer taken = std::move(in_);
+    Buffer taken;
+    if (in_.size() <= most) {
+      taken = std::move(in_);
+    } else {
+      taken.append(in_.view().substr(0, most));
+      in_.consume(most);
+    }
     consumed(taken.size());
     co_return taken;
   }
@@ -16,7 +30,7 @@ rt::Task<Result<Buffer>> Exchange::read() {
 }
 
 rt::Task<Result<>> Exchange::room() {
-  while (!error_ && unsent() > kBodyMark) co_await changed_.wait();
+  while (!error_ && unsent() > (crowded() ? 0 : kBodyMark)) co_await changed_.wait();
   if (error_) co_return tulle::fail(*error_);
   co_return Result<>{};
 }
@@ -61,8 +75,9 @@ void ClientExchange::push_head(http::ResponseHead&& head) {
 }
 
 rt::Task<Result<>> relay(Exchange& from, Exchange& to) {
+  from.relayed_with(to);
   for (;;) {
-    auto bytes = co_await from.read();
+    auto bytes = co_await from.read(to.crowded() ? kCrowdedPiece : SIZE_MAX);
     if (!bytes) co_return fail(std::move(bytes).error());
     if (bytes->empty()) {
       TULLE_CO_TRY_VOID(to.finish(from.trailers()));

@@ -24,16 +24,19 @@
 namespace tulle::httpio {
 
 inline constexpr size_t kBodyMark = 64 * 1024;
+inline constexpr size_t kCrowdedPiece = 4 * 1024;  // of a body, at once, to a connection that is crowded
 
 class Exchange : public rt::Pooled {
  public:
-  virtual ~Exchange() = default;
+  virtual ~Exchange() {
+    if (other_) other_->other_ = nullptr;
+  }
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
   // ---- The message that comes in
-  // The next bytes of its body; empty at its end. Error: it broke off.
-  rt::Task<Result<Buffer>> read();
+  // The next bytes of its body, at most so many; empty at its end. Error: it broke off.
+  rt::Task<Result<Buffer>> read(size_t most = SIZE_MAX);
   // All of it has come and was read.
   bool ended() const { return ended_ && in_.empty(); }
   // All of it has come, and was no more than its head. An HTTP/2 head that does not end its stream says that something
@@ -49,6 +52,8 @@ class Exchange : public rt::Pooled {
   virtual void write(Buffer&& bytes) = 0;
   // Waits until more may be written. Error: nobody will read it.
   rt::Task<Result<>> room();
+  // Its connection has so much to send that each exchange may write but little, kCrowdedPiece, when there is room.
+  virtual bool crowded() const { return false; }
   // Waits until the exchange may be destroyed without loss of what was written. Error as above.
   rt::Task<Result<>> sent();
   // Ends it. Error: the trailers cannot be sent. Of a tunnel: this direction only; the other one goes on.
@@ -74,6 +79,10 @@ class Exchange : public rt::Pooled {
   // HTTP/1: behind the message's end comes what the tunnel carries.
   void reopen() { ended_ = false; }
   size_t unread() const { return in_.size(); }
+  // Bytes that the other end of its relay holds for it.
+  size_t held_beyond() const { return other_ ? other_->unread() + other_->unsent() : 0; }
+  // The two are the ends of one relay, from now until one of them is destroyed.
+  void relayed_with(Exchange& other);
 
  protected:
   explicit Exchange(rt::Reactor& reactor) : changed_(reactor) {}
@@ -94,6 +103,7 @@ class Exchange : public rt::Pooled {
   std::optional<Error> error_;
   std::optional<http::H2Code> reset_code_;
   rt::Signal changed_;
+  Exchange* other_ = nullptr;
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
 };
 

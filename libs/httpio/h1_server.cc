@@ -162,13 +162,28 @@ H1Server::H1Server(std::unique_ptr<net::Stream> stream, Buffer initial, const Se
       parser_(http::Role::kRequest, options.limits),
       backlog_(std::move(initial)),
       handled_(*this),
-      read_deadline_(*this) {
+      read_deadline_(*this),
+      held_(*this) {
+  if (options_.holders) options_.holders->add(held_);
   if (!options_.drain) return;
   options_.drain->add(*this);
   closing_ = options_.drain->started();
 }
 
 H1Server::~H1Server() { cancel(Error(Code::kReset, "connection ended", Side::kClient)); }
+
+size_t H1Server::Held::held() const {
+  auto* x = server.current_;
+  return server.stream_->pending() + server.backlog_.size() + (x ? x->unread() + x->held_beyond() : 0);
+}
+
+void H1Server::Held::shed() {
+  server.aborted_ = true;
+  server.cancel(Error(Code::kExhausted, "memory", Side::kSelf));
+  server.stream_->abort();
+  server.stream_->interrupt_read();
+  server.stream_->changed().notify();
+}
 
 rt::Task<void> H1Server::run() {
   head_started_ = stream_->reactor().now();
@@ -336,7 +351,7 @@ void H1Server::reject(int status, const std::string& reason) {
   http::ResponseHead head;
   head.status = status;
   head.headers.add(http::HeaderId::kConnection, "close");
-  head.headers.add(http::HeaderId::kL5dProxyError, reason);
+  if (options_.explain) head.headers.add(http::HeaderId::kL5dProxyError, reason);
   (void)http::encode_response(head, BodyFraming::of_length(0), stream_->out());
   stream_->flush_later();
 }

@@ -42,6 +42,14 @@ class H1Server final : private Drain::Member {
     void on_timer() override { server.stream_->interrupt_read(); }
   };
 
+  struct Held final : net::Holder {
+    H1Server& server;
+    explicit Held(H1Server& s) : server(s) {}
+    size_t held() const override;
+    SocketAddr peer() const override { return server.stream_->peer(); }
+    void shed() override;
+  };
+
   // The exchange is a parameter of the handler, which lives until the handler's frame is gone.
   struct Handled final : rt::Runnable {
     H1Server& server;
@@ -60,6 +68,7 @@ class H1Server final : private Drain::Member {
   std::optional<rt::Running> handling_;
   Handled handled_;
   ReadDeadline read_deadline_;
+  Held held_;
   TimePoint head_started_ = kNever;
   TimePoint answer_by_ = kNever;  // the head of the response: the client has ended its side
   bool request_ended_ = true;     // of current_

@@ -57,12 +57,22 @@ void H2Conn::check_alive() {
       session_.ping(kOpaque);
       flush_later();
       break;
-    case KeepAlive::Do::kGiveUp:
-      given_up_ = true;
-      stream_->changed().notify();
-      return stream_->interrupt_read();
+    case KeepAlive::Do::kGiveUp: {
+      Error e(Code::kTimeout,
+              cat("HTTP/2 keep-alive: no answer to a PING within ", format_duration(keep_alive_.options().timeout)),
+              Side::kPeer, Retry::kIdempotentOnly);
+      log_info("connection given up", {{"peer", stream_->peer().to_string()}, {"error", e.reason}});
+      return give_up(std::move(e));
+    }
   }
   alarm_.arm(keep_alive_.next());
+}
+
+void H2Conn::give_up(Error why) {
+  if (!given_up_) given_up_ = std::move(why);
+  stream_->abort();
+  stream_->changed().notify();
+  stream_->interrupt_read();
 }
 
 rt::Task<Error> H2Conn::read_loop(Buffer initial) {
@@ -70,18 +80,13 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
   if (!initial.empty()) fed = session_.feed(initial.view(), stream_->reactor().now());
   initial.clear();
   on_fed();
-  while (fed && !session_.finished()) {
+  while (fed && !session_.finished() && !given_up_) {
     stream_->flush_later();
-    if (session_.queued() > kQueueMark) co_await wait_queue();
-    auto bytes = co_await stream_->read();
-    if (given_up_) {
-      Error e(Code::kTimeout,
-              cat("HTTP/2 keep-alive: no answer to a PING within ", format_duration(keep_alive_.options().timeout)),
-              Side::kPeer, Retry::kIdempotentOnly);
-      log_info("connection given up", {{"peer", stream_->peer().to_string()}, {"error", e.reason}});
-      stream_->abort();
-      co_return e;
+    if (session_.queued() > kQueueMark) {
+      co_await wait_queue();
+      continue;
     }
+    auto bytes = co_await stream_->read();
     if (!bytes) {
       if (bytes.error().code == Code::kCancelled) continue;
       co_return std::move(bytes).error();
@@ -93,7 +98,8 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
     on_fed();
   }
   stream_->flush_later();
-  co_await send_rest();
+  if (!given_up_) co_await send_rest();
+  if (given_up_) co_return *given_up_;
   co_return fed ? Error(Code::kClosed, "the connection ended in order", Side::kPeer, Retry::kSafe)
                 : std::move(fed).error();
 }

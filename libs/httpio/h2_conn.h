@@ -35,6 +35,9 @@ class H2Conn : public http::H2Handler {
   // Waits until what is queued has been sent, for a moment.
   rt::Task<void> send_rest();
 
+  void flush();
+  // Ends the connection now, with what waits in it.
+  void give_up(Error why);
   // Something was fed to the session.
   virtual void on_fed() {}
 
@@ -52,14 +55,13 @@ class H2Conn : public http::H2Handler {
     explicit Alarm(H2Conn& c) : rt::Timer(c.stream_->reactor()), conn(c) {}
     void on_timer() override { conn.check_alive(); }
   };
-  void flush();
   void check_alive();
   rt::Task<bool> wait_sent();
 
   Flusher flusher_;
   KeepAlive keep_alive_;
   Alarm alarm_;
-  bool given_up_ = false;  // the peer has not answered a PING
+  std::optional<Error> given_up_;
 };
 
 class H2ServerExchange;
@@ -76,6 +78,13 @@ class H2Server final : public H2Conn, private Drain::Member {
     H2Server& server;
     explicit HeadAlarm(H2Server& s) : rt::Timer(s.stream_->reactor()), server(s) {}
     void on_timer() override { server.check_head(); }
+  };
+  struct Held final : net::Holder {
+    H2Server& server;
+    explicit Held(H2Server& s) : server(s) {}
+    size_t held() const override;
+    SocketAddr peer() const override { return server.stream_->peer(); }
+    void shed() override;
   };
   void check_head();
   void on_fed() override;
@@ -96,6 +105,7 @@ class H2Server final : public H2Conn, private Drain::Member {
   TimePoint created_;
   HeadAlarm head_alarm_;
   bool refused_ = false;  // and told
+  Held held_;
   List<Stream> streams_;
 };
 

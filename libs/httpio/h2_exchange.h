@@ -30,6 +30,8 @@ class H2Exchange : public Base {
     conn_->flush_later();
   }
 
+  bool crowded() const override { return conn_ && conn_->session().crowded(); }
+
  protected:
   H2Exchange(H2Conn& conn, int32_t id) : Base(conn.stream().reactor()), conn_(&conn), id_(id) {}
   void consumed(size_t n) override {

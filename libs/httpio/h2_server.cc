@@ -67,7 +67,9 @@ H2Server::H2Server(std::unique_ptr<net::Stream> stream, const ServeOptions& opti
       options_(options),
       handler_(handler),
       created_(stream_->reactor().now()),
-      head_alarm_(*this) {
+      head_alarm_(*this),
+      held_(*this) {
+  if (options.holders) options.holders->add(held_);
   if (!options.drain) return;
   options.drain->add(*this);
   if (options.drain->started()) session_.drain();
@@ -81,6 +83,20 @@ H2Server::~H2Server() {
     }
     delete s;
   }
+}
+
+size_t H2Server::Held::held() const {
+  size_t bytes = server.stream_->pending() + server.session_.held();
+  server.streams_.for_each([&](Stream& s) { bytes += s.exchange ? s.exchange->held_beyond() : 0; });
+  return bytes;
+}
+
+// With a GOAWAY where the socket takes it at once.
+void H2Server::Held::shed() {
+  server.session_.terminate(H2Code::kEnhanceYourCalm, "memory");
+  if (server.stream_->pending() == 0) server.flush();
+  if (server.stream_->pending() > 0) server.give_up(Error(Code::kExhausted, "memory", Side::kSelf));
+  else server.stream_->changed().notify();
 }
 
 rt::Task<void> H2Server::run(Buffer initial) { (void)co_await read_loop(std::move(initial)); }

@@ -9,6 +9,7 @@
 #include "libs/http/limits.h"
 #include "libs/httpio/exchange.h"
 #include "libs/httpio/keep_alive.h"
+#include "libs/net/holders.h"
 #include "libs/net/stream.h"
 
 namespace tulle::httpio {
@@ -49,7 +50,10 @@ struct ServeOptions {
   // HTTP/1: a client that ends its side after its request (half-close, or gone: nobody can tell) has this long to be
   // given the head of its response; then 504 and close.
   Duration half_closed_timeout = 5s;
-  Drain* drain = nullptr;  // outlives the connection
+  Drain* drain = nullptr;           // outlives the connection
+  net::Holders* holders = nullptr;  // the same
+  // HTTP/1: what the connection itself refuses is answered with the reason in l5d-proxy-error; not for strangers.
+  bool explain = true;
   // Told why, when a connection is ended because of what came on it: "header timeout", a status ("431"), the name of an
   // HTTP/2 code ("PROTOCOL_ERROR") or "flood of …"; one of a few dozen fixed texts.
   std::function<void(std::string_view why)> on_refused;

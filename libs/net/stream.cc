@@ -227,12 +227,27 @@ rt::Task<void> copy_and_tell(Stream& from, Stream& to, uint64_t& count, size_t m
   done.notify();
 }
 
+struct CopyHolder final : Holder {
+  Stream &a, &b;
+  std::optional<Error>& error;
+  rt::Signal& done;
+  CopyHolder(Stream& x, Stream& y, std::optional<Error>& e, rt::Signal& d) : a(x), b(y), error(e), done(d) {}
+  size_t held() const override { return a.pending() + b.pending(); }
+  SocketAddr peer() const override { return a.peer(); }
+  void shed() override {
+    if (!error) error = Error(Code::kExhausted, "memory");
+    done.notify();
+  }
+};
+
 }  // namespace
 
-rt::Task<CopyResult> copy_both(Stream& a, Stream& b, size_t mark) {
+rt::Task<CopyResult> copy_both(Stream& a, Stream& b, size_t mark, Holders* holders) {
   CopyResult result;
   int left = 2;
   rt::Signal done(a.reactor());
+  CopyHolder holder(a, b, result.error, done);
+  if (holders) holders->add(holder);
   rt::Running forward(a.reactor(), copy_and_tell(a, b, result.a_to_b, mark, result.error, left, done));
   rt::Running backward(a.reactor(), copy_and_tell(b, a, result.b_to_a, mark, result.error, left, done));
   while (left > 0 && !result.error) co_await done.wait();

@@ -14,6 +14,7 @@
 #include "libs/base/buffer.h"
 #include "libs/base/fd.h"
 #include "libs/base/result.h"
+#include "libs/net/holders.h"
 #include "libs/rt/reactor.h"
 #include "libs/rt/signal.h"
 #include "libs/rt/task.h"
@@ -238,8 +239,10 @@ struct CopyResult {
   uint64_t a_to_b = 0, b_to_a = 0;
   std::optional<Error> error;
 };
+inline constexpr size_t kCopyMark = 256 * 1024;
 // Copies until both directions have ended or one has failed; half-closes pass through. `mark`: unsent bytes at which
 // reading of the other side pauses.
-rt::Task<CopyResult> copy_both(Stream& a, Stream& b, size_t mark = 256 * 1024);
+// `a` is the client's; with `holders` it can be shed.
+rt::Task<CopyResult> copy_both(Stream& a, Stream& b, size_t mark = kCopyMark, Holders* holders = nullptr);
 
 }  // namespace tulle::net

@@ -11,7 +11,6 @@
 #include "libs/base/fd.h"
 
 namespace tulle::proxy {
-namespace {
 
 size_t resident_bytes() {
   Fd fd(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
@@ -24,6 +23,8 @@ size_t resident_bytes() {
   return pages * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+namespace {
+
 size_t bytes_in_use() {
   auto heap = ::mallinfo2();
   return heap.uordblks + heap.hblkhd;
@@ -32,10 +33,9 @@ size_t bytes_in_use() {
 }  // namespace
 
 bool HeapKeeper::worth_it(size_t resident, size_t in_use) {
-  constexpr size_t kWorth = 8 * 1024 * 1024;
   size_t beyond = resident > in_use ? resident - in_use : 0;
   kept_ = std::min(kept_, beyond);
-  return beyond > kept_ + kWorth && beyond > 2 * kWorth;
+  return beyond > kept_ + worth_ && beyond > 2 * worth_;
 }
 
 void HeapKeeper::done(size_t resident, size_t in_use) { kept_ = resident > in_use ? resident - in_use : 0; }

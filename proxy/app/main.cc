@@ -18,6 +18,7 @@
 #include "libs/observe/process.h"
 #include "proxy/admin/admin.h"
 #include "proxy/app/heap.h"
+#include "proxy/app/memory.h"
 #include "proxy/app/worker_thread.h"
 #include "proxy/config/config.h"
 #include "proxy/discovery/certify.h"
@@ -34,6 +35,8 @@ constexpr int kExitConfig = 64, kExitFailed = 1;
 constexpr observe::Family kBuildInfo = observe::om_gauge("proxy_build_info", "Proxy build info");
 constexpr observe::Family kBuffered = observe::om_gauge(
     "tulle_buffered_bytes", "Memory of the buffers in which bytes wait to be read, sent or understood");
+constexpr observe::Family kMemoryLimit =
+    observe::om_gauge("tulle_memory_limit_bytes", "Memory that the process may use");
 constexpr observe::Family kLoopStalls = observe::om_counter(
     "tulle_loop_stalls_total", "Seconds in which one turn held a loop for more than 10 ms, by thread");
 
@@ -253,6 +256,12 @@ int run(const Config& config) {
   certifier = std::move(*made);
   for (auto& w : workers) w->start();
   rt::Running loops(control, watch_loops(control, workers, shard));
+  MemoryLimit limit =
+      config.memory_limit ? MemoryLimit{config.memory_limit, "TULLE_PROXY_MEMORY_LIMIT"} : memory_limit();
+  observe::GaugeRef limit_gauge = shard.gauge(kMemoryLimit, {});
+  limit_gauge->set(static_cast<double>(limit.bytes));
+  MemoryGuard memory(control, limit.bytes, workers);
+  rt::Running guarding(control, memory.run());
   certifier->start(identity_svc->http());
 
   // Stopping: drain, at most for the grace period.
@@ -296,6 +305,7 @@ int run(const Config& config) {
       drain_inbound);
   log_info("started", {{"identity", config.identity.name.name()},
                        {"admin", (*admin)->local().to_string()},
+                       {"memory_limit", cat(limit.bytes, " of ", limit.from)},
                        {"workers", workers.size()}});
   control.run();
   for (auto& w : workers) w->join();

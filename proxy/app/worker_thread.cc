@@ -94,6 +94,32 @@ rt::Task<void> WorkerThread::sweep_forever() {
   }
 }
 
+void WorkerThread::largest(std::function<void(std::vector<Holding>, size_t)> told) {
+  reactor_.post([this, told = std::move(told)] {
+    constexpr size_t kMost = 64, kLeast = 4096;
+    std::vector<Holding> all;
+    size_t total = 0;
+    for (bool inbound : {true, false}) {
+      std::vector<net::Holders::Holding> some;
+      (inbound ? worker_.inbound_holders : worker_.outbound_holders).largest(kMost, kLeast, some, total);
+      for (auto& h : some) all.push_back({h, inbound});
+    }
+    told(std::move(all), total);
+  });
+}
+
+void WorkerThread::shed(const Holding& one, std::string why) {
+  reactor_.post([this, one, why = std::move(why)] {
+    auto bytes = (one.inbound ? worker_.inbound_holders : worker_.outbound_holders).shed(one.of.serial);
+    if (!bytes) return;
+    (one.inbound ? worker_.inbound_shed : worker_.outbound_shed)->add();
+    log_warn("connection ended for what it held in memory", {{"direction", one.inbound ? "inbound" : "outbound"},
+                                                             {"client", one.of.peer.to_string()},
+                                                             {"bytes", *bytes},
+                                                             {"why", why}});
+  });
+}
+
 void WorkerThread::drain(std::function<void()> drained) {
   reactor_.post([this, drained = std::move(drained)] {
     accepting_.reset();

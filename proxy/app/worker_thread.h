@@ -1,7 +1,9 @@
 // WorkerThread: one thread of the data plane, with all that lives on it. Constructed, started and joined by main.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -28,6 +30,17 @@ class WorkerThread {
   void set_identity(std::shared_ptr<const tls::Context> context);
   // Any thread. The longest time that one turn has held this worker's loop since the last call.
   Duration take_longest_turn() { return reactor_.take_longest_turn(); }
+  // Connections by what they hold.
+  struct Holding {
+    net::Holders::Holding of;
+    bool inbound = false;
+    size_t worker = 0;  // for the one who collects them
+  };
+  // Any thread. `told` is called, on this worker's thread, with those that hold most, and with what all hold.
+  void largest(std::function<void(std::vector<Holding> some, size_t total)> told);
+  // Any thread. Ends that one, counts it and says so. `why`: for the log.
+  void shed(const Holding& one, std::string why);
+
   // Any thread. No new connections; HTTP ends in order; `drained` is called, on this worker's thread, when nothing is
   // open any more.
   void drain(std::function<void()> drained);

@@ -392,6 +392,10 @@ void read_ours(Env& env, Config& c) {
   env.duration("TULLE_PROXY_SERVER_FIRST_WAIT", c.server_first_wait);
   env.duration("TULLE_PROXY_HTTP_HEADER_TIMEOUT", c.http_header_timeout);
   env.duration("TULLE_PROXY_HTTP_IDLE_TIMEOUT", c.http_idle_timeout);
+  env.read("TULLE_PROXY_HTTP_HEADER_LIMIT_PORTS", c.http_header_limits, &grammar_header_limits,
+           "PORTS=BYTES with commas between, BYTES from 1024 to 1048576, such as 8080=131072,9000-9099=262144");
+  env.read("TULLE_PROXY_MEMORY_LIMIT", c.memory_limit, &grammar_number<size_t, 16 * 1024 * 1024, SIZE_MAX / 2>,
+           "bytes, from 16777216");
   env.read("TULLE_PROXY_AMBIGUOUS_PATH_PORTS", c.ambiguous_path_ports, &grammar_ports, kWantPorts);
   if (auto s = env.text("TULLE_PROXY_RESOLV_CONF"); s && !s->empty()) c.resolv_conf = std::move(*s);
 }
@@ -462,6 +466,20 @@ std::string_view policy_name(DefaultPolicy p) {
   for (auto& [name, policy] : kPolicies)
     if (policy == p) return name;
   return "";
+}
+
+std::optional<uint32_t> Config::header_limit(uint16_t port) const {
+  for (const HeaderLimit& l : http_header_limits)
+    if (l.ports.contains(port)) return l.bytes;
+  return std::nullopt;
+}
+
+bool Config::is_own_port(uint16_t port) const {
+  constexpr uint16_t kDns = 53;
+  auto listens = [&](const SocketAddr& a) { return a.port == port; };
+  if (std::ranges::any_of(outbound_listen, listens)) return true;
+  if (pod) return port == kDns;
+  return listens(inbound_listen) || listens(admin_listen) || (tap_client && listens(tap_listen));
 }
 
 size_t Config::workers(size_t cpus) const {

@@ -119,6 +119,13 @@ struct StreamLimits {
   std::optional<Duration> lifetime;
 };
 
+// How much of a head is accepted on some ports.
+struct HeaderLimit {
+  PortSet ports;
+  uint32_t bytes = 0;
+  bool operator==(const HeaderLimit&) const = default;
+};
+
 // The rootless pod (docs/ARCHITECTURE.md, "The pod").
 struct PodPort {
   uint16_t served = 0;  // on the pod's address, for peers
@@ -197,12 +204,19 @@ struct Config {
   bool round_robin = false;          // BALANCER=round-robin instead of p2c: only to compare with
   Duration http_header_timeout = 30s;            // HTTP_HEADER_TIMEOUT: of a request's head
   Duration http_idle_timeout{};                  // HTTP_IDLE_TIMEOUT: server connections between requests; 0: none
+  std::vector<HeaderLimit> http_header_limits;   // HTTP_HEADER_LIMIT_PORTS; of two that name a port, the first
+  size_t memory_limit = 0;                       // MEMORY_LIMIT: bytes; 0: the container's, or the machine's
   PortSet ambiguous_path_ports;                  // AMBIGUOUS_PATH_PORTS: where paths that can be read in two ways pass
   std::string resolv_conf = "/etc/resolv.conf";  // RESOLV_CONF: whom the pod's resolver forwards to
 
   // What was odd and ignored, for the log.
   std::vector<std::string> warnings;
 
+  // What HTTP_HEADER_LIMIT_PORTS says of a port.
+  std::optional<uint32_t> header_limit(uint16_t port) const;
+  // Whether one of our own listeners has that port where connections to the application go: all of them, but in a pod
+  // only those that are inside it.
+  bool is_own_port(uint16_t port) const;
   // Worker threads on a machine with so many CPUs.
   size_t workers(size_t cpus) const;
 };

@@ -241,6 +241,11 @@ std::vector<Case> cases() {
       {"TULLE_PROXY_HTTP_HEADER_TIMEOUT", "1s", [](C c) { return c.http_header_timeout == 1s; }, "no"},
       {"TULLE_PROXY_HTTP_IDLE_TIMEOUT", "1s", [](C c) { return c.http_idle_timeout == 1s; }, "no"},
       {"TULLE_PROXY_AMBIGUOUS_PATH_PORTS", "80,90-91", [](C c) { return c.ambiguous_path_ports.contains(91); }, "x"},
+      {"TULLE_PROXY_HTTP_HEADER_LIMIT_PORTS", "8080=131072, 9000-9099=2048,9005=4096",
+       [](C c) { return c.header_limit(8080) == 131072u && c.header_limit(9005) == 2048u && !c.header_limit(80); },
+       "8080=100"},
+      {"TULLE_PROXY_HTTP_HEADER_LIMIT_PORTS", "", [](C c) { return c.http_header_limits.empty(); }, "8080"},
+      {"TULLE_PROXY_MEMORY_LIMIT", "268435456", [](C c) { return c.memory_limit == 268435456; }, "256Mi"},
       {"TULLE_PROXY_RESOLV_CONF", "/x", [](C c) { return c.resolv_conf == "/x"; }, ""},
   };
 }

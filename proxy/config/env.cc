@@ -68,6 +68,20 @@ std::optional<PortSet> grammar_ports(std::string_view s) {
   return ok ? std::optional(std::move(out)) : std::nullopt;
 }
 
+std::optional<std::vector<HeaderLimit>> grammar_header_limits(std::string_view s) {
+  std::vector<HeaderLimit> out;
+  bool ok = each_item(s, [&](std::string_view item) {
+    size_t eq = item.find('=');
+    if (eq == item.npos) return false;
+    auto ports = grammar_ports(item.substr(0, eq));
+    auto bytes = grammar_number<uint32_t, 1024, 1024 * 1024>(item.substr(eq + 1));
+    if (!ports || ports->empty() || !bytes) return false;
+    out.push_back({std::move(*ports), *bytes});
+    return true;
+  });
+  return ok ? std::optional(std::move(out)) : std::nullopt;
+}
+
 std::optional<std::vector<std::string>> grammar_suffixes(std::string_view s) {
   std::vector<std::string> out;
   bool ok = each_item(s, [&](std::string_view item) {

@@ -22,6 +22,7 @@ std::optional<Duration> grammar_duration(std::string_view s);
 std::optional<bool> grammar_bool(std::string_view s);
 std::optional<SocketAddr> grammar_socket_addr(std::string_view s);
 std::optional<PortSet> grammar_ports(std::string_view s);
+std::optional<std::vector<HeaderLimit>> grammar_header_limits(std::string_view s);
 std::optional<std::vector<std::string>> grammar_suffixes(std::string_view s);
 std::optional<std::vector<Cidr>> grammar_networks(std::string_view s);
 std::optional<std::vector<IpAddr>> grammar_ips(std::string_view s);

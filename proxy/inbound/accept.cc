@@ -177,8 +177,14 @@ rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStre
         in.tcp_error(peer.target, "gateway domain invalid")->add();
         co_return;
       }
-      peer.target.port = in.app_port(header.port).value_or(0);
-      if (peer.target.port == 0) co_return;
+      auto port = in.app_port(header.port);
+      if (!port || *port == 0 || w.config.is_own_port(*port)) {
+        log_warn("transport header with a port of this proxy's own",
+                 {{"client", peer.identity}, {"port", header.port}});
+        in.tcp_error(peer.target, "own port")->add();
+        co_return client->abort();
+      }
+      peer.target.port = *port;
       initial.consume((*parsed)->size);
       PortWatch watch = w.ports.get(peer.target.port);
       co_await in.await_policy(watch, peer.target.port);
@@ -239,6 +245,11 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
   Peer peer;
   peer.addr = accepted.peer;
   peer.target = SocketAddr(local.ip, port.value_or(local.port));
+  if (port && w.config.is_own_port(*port)) {
+    log_warn("connection to a port of this proxy's own: closed", {{"client", peer.addr.to_string()}, {"port", *port}});
+    in.tcp_error(peer.target, "own port")->add();
+    co_return;
+  }
 
   auto plain = std::make_unique<net::TcpStream>(w.reactor, std::move(accepted.fd), accepted.local, accepted.peer, true);
   Buffer initial;

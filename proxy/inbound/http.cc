@@ -131,8 +131,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   }
   record.head(*head);
   http::strip_hop_by_hop(head->headers, head->status == 101);
-  head->headers.remove(HeaderId::kL5dProxyError);  // the application is no proxy, and clients' proxies believe us
-  head->headers.remove(HeaderId::kL5dProxyConnection);
+  strip_l5d(head->headers);  // the application is no proxy, and clients' proxies believe us
   if (upgraded) {
     head->headers.set(HeaderId::kL5dOrigProto, head->version == http::Version::kHttp10 ? "HTTP/1.0" : "HTTP/1.1");
     head->headers.remove(HeaderId::kTransferEncoding);
@@ -163,9 +162,9 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
 rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client) {
   Worker& w = s.inbound.worker;
   http::RequestHead& request = client->request;
-  // Only another proxy may say what a request was before.
-  if (request.version != http::Version::kHttp2 || s.peer.identity.empty())
-    request.headers.remove(HeaderId::kL5dOrigProto);
+  // Only another proxy may say who asks, whom, for how long, and what the request was before.
+  if (s.peer.identity.empty()) strip_l5d(request.headers);
+  else if (request.version != http::Version::kHttp2) request.headers.remove(HeaderId::kL5dOrigProto);
   auto place = w.inbound_requests.take();
   if (!place) co_return answer_error(s, *client, ProxyError(Reason::kLoadShed, "too many requests in flight"));
 
@@ -219,7 +218,8 @@ rt::Task<void> serve_http(Inbound& in, Peer peer, PortWatch& watch, httpio::Prot
   httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) {
     return handle(session, std::move(x));
   };
-  co_await httpio::serve(std::move(client), protocol, std::move(initial), in.serve_options, handler);
+  const auto& options = in.serving.options(session.peer.target.port, !session.peer.identity.empty());
+  co_await httpio::serve(std::move(client), protocol, std::move(initial), options, handler);
 }
 
 }  // namespace tulle::proxy::inbound

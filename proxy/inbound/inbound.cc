@@ -14,7 +14,7 @@ constexpr observe::Family kNoPolicy =
 
 Inbound::Inbound(Worker& w)
     : worker(w),
-      serve_options(proxy::serve_options(w, "inbound", w.config.inbound, w.inbound_drain)),
+      serving(w, "inbound", w.config.inbound, w.inbound_drain, w.inbound_holders),
       speculative_dials(proxy::speculative_dials(w.metrics, "inbound", "dialled")),
       speculative_used(proxy::speculative_dials(w.metrics, "inbound", "used")),
       unanswered_(unanswered_server()),
@@ -80,7 +80,7 @@ httpio::Client& Inbound::app(SocketAddr target, httpio::Protocol protocol) {
   if (!client) {
     client = std::make_unique<httpio::Client>(
         worker.reactor, protocol, [this, target] { return connect_app(target); },
-        client_options(worker.config, worker.config.inbound, worker.inbound_unannounced_ends));
+        client_options(worker.config, worker.config.inbound, port, worker.inbound_unannounced_ends));
   }
   return *client;
 }

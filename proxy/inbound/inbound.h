@@ -53,7 +53,7 @@ struct Peer {
 struct Inbound {
   explicit Inbound(Worker& w);
   Worker& worker;
-  httpio::ServeOptions serve_options;
+  Serving serving;
 
   // The policy of a port: the control plane's, or the default where it has none. While it has said nothing: the default
   // for a port that nobody declared, as Linkerd has it; for a declared one a policy that allows nothing, since a Server

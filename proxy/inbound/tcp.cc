@@ -16,8 +16,9 @@ observe::Labels authz_labels(const Peer& peer, const ServerPolicy& policy, const
   return labels;
 }
 
-rt::Task<void> copy(net::Stream& client, net::Stream& app, net::CopyResult& result, bool& done, rt::Signal& changed) {
-  result = co_await net::copy_both(client, app);
+rt::Task<void> copy(Worker& w, net::Stream& client, net::Stream& app, net::CopyResult& result, bool& done,
+                    rt::Signal& changed) {
+  result = co_await net::copy_both(client, app, net::kCopyMark, &w.inbound_holders);
   done = true;
   changed.notify();
 }
@@ -77,7 +78,7 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
   net::CopyResult result;
   bool done = false;
   rt::Signal changed(w.reactor);
-  rt::Running copying(w.reactor, copy(*client, *app, result, done, changed));
+  rt::Running copying(w.reactor, copy(w, *client, *app, result, done, changed));
   rt::Running watching(w.reactor, on_policy_change(watch, changed));
   while (!done) {
     co_await changed.wait();

@@ -37,7 +37,7 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect(bool opaque) {
   SocketAddr to = e.addr;
   bool header = opaque && e.tls && e.opaque_transport_port != 0;
   if (header) to.port = e.opaque_transport_port;
-  auto options = worker_.outbound_connect();
+  auto options = worker_.outbound_connect(to.ip);
   auto connected = co_await net::connect(worker_.reactor, to, options, deadline);
   if (!connected) co_return fail(std::move(connected).error());
   if (!e.tls)
@@ -82,14 +82,14 @@ httpio::Client& Endpoint::http1() {
   if (!http1_)
     http1_ = std::make_unique<httpio::Client>(
         worker_.reactor, httpio::Protocol::kHttp1, [this] { return connect_counted(); },
-        client_options(worker_.config, worker_.config.outbound, worker_.outbound_unannounced_ends));
+        client_options(worker_.config, worker_.config.outbound, info_->addr.port, worker_.outbound_unannounced_ends));
   return *http1_;
 }
 
 httpio::Client& Endpoint::http2() {
   if (http2_) return *http2_;
   httpio::ClientOptions options =
-      client_options(worker_.config, worker_.config.outbound, worker_.outbound_unannounced_ends);
+      client_options(worker_.config, worker_.config.outbound, info_->addr.port, worker_.outbound_unannounced_ends);
   if (info_->http2 && info_->http2->keep_alive) {  // discovery asks for it
     const wire::Http2KeepAlive& k = *info_->http2->keep_alive;
     if (k.interval) options.keep_alive.interval = *k.interval;

@@ -40,14 +40,13 @@ void prepare_request(http::RequestHead& head, bool is_upgrade) {
   head.headers.remove(HeaderId::kL5dRequireId);
 }
 
-// `cause`: what the header says of why comes from a proxy of the mesh, whose identity the handshake has verified.
-// Nobody else speaks in a proxy's name.
-void prepare_response(http::ResponseHead& head, bool upgraded, http::Version client_version, bool cause) {
+// `meshed`: it comes from a proxy of the mesh, whose identity the handshake has verified. `cause`: the application is
+// told why.
+void prepare_response(http::ResponseHead& head, bool upgraded, http::Version client_version, bool meshed, bool cause) {
   http::strip_hop_by_hop(head.headers, head.status == 101);
-  if (upgraded) {
-    head.headers.remove(HeaderId::kL5dOrigProto);
-    head.version = client_version;
-  }
+  if (upgraded) head.version = client_version;
+  if (!meshed) return strip_l5d(head.headers);
+  head.headers.remove(HeaderId::kL5dOrigProto);
   if (!cause) head.headers.remove(HeaderId::kL5dProxyError);
   head.headers.remove(HeaderId::kL5dProxyConnection);
 }
@@ -186,8 +185,8 @@ rt::Task<void> exchange(Exchange& x) {
   }
   sent->in_flight.measured(reactor.now());
   x.record->head(*head);
-  prepare_response(*head, sent->endpoint->upgrades(client.request), client.request.version,
-                   sent->endpoint->meshed() && !x.session.outbound.worker.config.hide_informational_headers);
+  prepare_response(*head, sent->endpoint->upgrades(client.request), client.request.version, sent->endpoint->meshed(),
+                   !x.session.outbound.worker.config.hide_informational_headers);
   filter_response(sent->ref.filters, *head);
   filter_response(x.rule.filters, *head);
   co_await relay_response(x, upstream, *head, uploading);
@@ -259,11 +258,12 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
 
 rt::Task<void> serve_http(Outbound& o, std::shared_ptr<Target> target, httpio::Protocol protocol,
                           std::unique_ptr<net::Stream> client, Buffer initial) {
+  const auto& options = o.serving.options(target->addr.port, !o.worker.config.hide_informational_headers);
   Session session(o, std::move(target));
   httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) {
     return handle(session, std::move(x));
   };
-  co_await httpio::serve(std::move(client), protocol, std::move(initial), o.serve_options, handler);
+  co_await httpio::serve(std::move(client), protocol, std::move(initial), options, handler);
 }
 
 }  // namespace tulle::proxy::outbound

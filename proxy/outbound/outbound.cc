@@ -11,7 +11,7 @@ constexpr observe::Family kNoDiscovery =
 
 Outbound::Outbound(Worker& w)
     : worker(w),
-      serve_options(proxy::serve_options(w, "outbound", w.config.outbound, w.drain)),
+      serving(w, "outbound", w.config.outbound, w.drain, w.outbound_holders),
       no_discovery_forwarded(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "forwarded"))),
       no_discovery_refused(w.metrics.counter(kNoDiscovery, observe::Labels().add("action", "refused"))),
       speculative_dials(proxy::speculative_dials(w.metrics, "outbound", "dialled")),

@@ -40,7 +40,7 @@ struct Target : ListNode {
 struct Outbound {
   explicit Outbound(Worker& w);
   Worker& worker;
-  httpio::ServeOptions serve_options;
+  Serving serving;
   observe::CounterRef no_discovery_forwarded, no_discovery_refused;
   observe::CounterRef speculative_dials, speculative_used;
 

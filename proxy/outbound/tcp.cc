@@ -66,7 +66,7 @@ rt::Task<void> copy_opaque(Outbound& o, std::unique_ptr<net::Stream> client, Buf
     std::string_view error = "ECANCELED";
     ~Closed() { series.closed(error); }
   } closed{series};
-  auto copied = co_await net::copy_both(*client, *upstream.stream);
+  auto copied = co_await net::copy_both(*client, *upstream.stream, net::kCopyMark, &o.worker.outbound_holders);
   closed.error = copied.error ? code_name(copied.error->code) : std::string_view();
 }
 

@@ -15,6 +15,10 @@ bool end_with_status(httpio::ServerExchange& client, const ProxyError& e, bool e
   return client.finish(&trailers).has_value();
 }
 
+void strip_l5d(http::Headers& headers) {
+  headers.remove_if([](const http::Header& h) { return h.name.starts_with("l5d-"); });
+}
+
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
   auto r = co_await httpio::relay(client, upstream);
   if (!r && !upstream.error()) upstream.reset(http::H2Code::kCancel);

@@ -32,6 +32,12 @@ Limit make_limit(observe::Shard& m, std::string_view direction, std::string_view
   return Limit(m.gauge(kOpen, labels), m.counter(kRefused, labels), most);
 }
 
+observe::CounterRef shed_counter(observe::Shard& m, std::string_view direction) {
+  return m.counter(kRefused, observe::Labels().add("direction", direction).add("kind", "memory"));
+}
+
+constexpr uint32_t kListSlack = 8 * 1024;  // HTTP/2 counts more of a field, and proxies add some
+
 http::H2Options h2_options(const Http2ServerConfig& c) {
   http::H2Options o;
   o.stream_window = c.stream_window;
@@ -64,11 +70,13 @@ Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns
       inbound_connections(make_limit(m, "inbound", "connections", c.max_connections)),
       outbound_connections(make_limit(m, "outbound", "connections", c.max_connections)),
       inbound_requests(make_limit(m, "inbound", "requests", c.inbound.max_in_flight)),
-      outbound_requests(make_limit(m, "outbound", "requests", c.outbound.max_in_flight)) {}
+      outbound_requests(make_limit(m, "outbound", "requests", c.outbound.max_in_flight)),
+      inbound_shed(shed_counter(m, "inbound")),
+      outbound_shed(shed_counter(m, "outbound")) {}
 
-net::ConnectOptions Worker::outbound_connect() const {
+net::ConnectOptions Worker::outbound_connect(IpAddr to) const {
   net::ConnectOptions o;
-  if (config.pod) o.bind_ip = config.pod->ip;
+  if (config.pod && (to.is_loopback() || !config.pod->ip.is_loopback())) o.bind_ip = config.pod->ip;
   o.socket = config.outbound.connect_socket;
   return o;
 }
@@ -80,8 +88,8 @@ net::ConnectOptions Worker::inbound_connect() const {
   return o;
 }
 
-httpio::ServeOptions serve_options(Worker& worker, std::string_view name, const DirectionConfig& direction,
-                                   httpio::Drain& drain) {
+Serving::Serving(Worker& worker, std::string_view name, const DirectionConfig& direction, httpio::Drain& drain,
+                 net::Holders& holders) {
   const Config& config = worker.config;
   httpio::ServeOptions o;
   o.h2 = h2_options(direction.http2);
@@ -89,18 +97,39 @@ httpio::ServeOptions serve_options(Worker& worker, std::string_view name, const 
   o.header_timeout = config.http_header_timeout;
   o.idle_timeout = config.http_idle_timeout;
   o.drain = &drain;
+  o.holders = &holders;
   o.on_refused = [&worker, name](std::string_view why) {
     worker.metrics.counter(kConnectionsRefused, observe::Labels().add("direction", name).add("reason", why))->add();
   };
-  return o;
+  auto add = [&](const PortSet* ports, httpio::ServeOptions of) {
+    by_port_.push_back({ports, of, of});
+    by_port_.back().terse.explain = false;
+  };
+  for (const HeaderLimit& l : config.http_header_limits) {
+    httpio::ServeOptions of = o;
+    of.limits.header_block = l.bytes;
+    of.h2.max_header_list = l.bytes + kListSlack;
+    add(&l.ports, std::move(of));
+  }
+  add(nullptr, std::move(o));
 }
 
-httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction,
+const httpio::ServeOptions& Serving::options(uint16_t port, bool explain) const {
+  size_t i = 0;
+  while (by_port_[i].ports && !by_port_[i].ports->contains(port)) ++i;
+  return explain ? by_port_[i].explained : by_port_[i].terse;
+}
+
+httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction, uint16_t port,
                                      observe::CounterRef& unannounced_ends) {
   httpio::ClientOptions o;
   o.on_unannounced_end = [&unannounced_ends] { unannounced_ends->add(); };
   o.h2.stream_window = config.client_stream_window;
   o.h2.connection_window = config.client_connection_window;
+  if (auto limit = config.header_limit(port)) {
+    o.limits.header_block = *limit;
+    o.h2.max_header_list = *limit + kListSlack;
+  }
   o.max_idle = direction.max_idle_per_endpoint;
   o.idle_timeout = direction.http1_idle_timeout;
   o.max_waiting = direction.http_queue_capacity;

@@ -4,8 +4,10 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "libs/httpio/server.h"
+#include "libs/net/holders.h"
 #include "libs/net/netns.h"
 #include "libs/net/socket.h"
 #include "libs/observe/metrics.h"
@@ -98,21 +100,37 @@ struct Worker {
   Limit outbound_connections;
   Limit inbound_requests;
   Limit outbound_requests;
+  net::Holders inbound_holders, outbound_holders;  // connections, and what they hold in memory
+  observe::CounterRef inbound_shed, outbound_shed;
   httpio::Drain drain;                           // of HTTP connections of the application
   httpio::Drain inbound_drain;                   // of those to it, which end first
   std::shared_ptr<const tls::Context> identity;  // replaced at renewal; null before the first certificate
 
-  // How connections to other workloads leave: from the pod's own address, so that peers see who calls.
-  net::ConnectOptions outbound_connect() const;
+  // How connections to others leave: from the pod's own address, so that peers see who calls. One on the loopback
+  // network goes nowhere else.
+  net::ConnectOptions outbound_connect(IpAddr to) const;
   // How connections to the application leave: inside the pod's network namespace.
   net::ConnectOptions inbound_connect() const;
 };
 
-// Settings of HTTP connections that a proxy accepts, and makes. `name`: "inbound" or "outbound", for metrics.
-httpio::ServeOptions serve_options(Worker& worker, std::string_view name, const DirectionConfig& direction,
-                                   httpio::Drain& drain);
-// `unannounced_ends` outlives the client.
-httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction,
+// Settings of HTTP connections that a proxy accepts.
+class Serving {
+ public:
+  // `name`: "inbound" or "outbound", for metrics. All outlive this.
+  Serving(Worker& worker, std::string_view name, const DirectionConfig& direction, httpio::Drain& drain,
+          net::Holders& holders);
+  // Of connections to that port; `explain`: as in ServeOptions. They live as long as this.
+  const httpio::ServeOptions& options(uint16_t port, bool explain) const;
+
+ private:
+  struct Of {
+    const PortSet* ports;  // null: all
+    httpio::ServeOptions explained, terse;
+  };
+  std::vector<Of> by_port_;
+};
+// And of those that it makes. `port`: the one that names limits; `unannounced_ends` outlives the client.
+httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction, uint16_t port,
                                      observe::CounterRef& unannounced_ends);
 
 }  // namespace tulle::proxy

@@ -186,6 +186,10 @@ def zero_window(t):
     return windows(t, 0, 4, 400)
 
 
+def many_zero_windows(t):
+    return windows(t, 0, 8, 400)
+
+
 def one_byte_window(t):
     get = t.get()
     first = b"".join(head(get, nth(i)) for i in range(50))
@@ -367,8 +371,8 @@ def slow_hello(t):
 
 
 ATTACKS = {f.__name__: f for f in (
-    rapid_reset, late_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
-    ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window,
+    rapid_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
+    ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window, many_zero_windows,
     one_byte_window, deaf, after_goaway, data_with_reset, slowloris_line, slowloris_headers, slowloris_body, slow_read, half_open,
     connection_flood, oversize_head, handshake_flood, half_handshakes, slow_hello)}
 # The six ways to make the server reset a stream (CVE-2025-8671).

@@ -3,96 +3,17 @@
 For each row: the attacked proxy's memory grows by less than 50 MB and comes back; the honest client keeps its rate and
 its p99; whoever breaks the rules is sent away in time; the origin sees a bounded number of requests; a metric names it.
 TULLE_HOSTILE_SECONDS is how long an attack lasts (default 0.8)."""
-import json
 import os
-import pathlib
 import re
-import secrets
-import subprocess
-import urllib.request
+import time
 
 import pytest
-from support.mesh import PYTHON, Mesh, wait_until
+from pods import PORTS, Lab
+from support.mesh import Mesh, wait_until
 
-HERE = pathlib.Path(__file__).resolve().parent
 SECONDS = float(os.environ.get("TULLE_HOSTILE_SECONDS", "0.8"))
-RATE = 100
 MOST_GROWTH = 50 << 20  # bytes, while it lasts
 MOST_LEFT = 16 << 20    # bytes, soon after
-PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "slow-h2": 8085}
-ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
-
-
-class Lab:
-    """Two pods: `victim` with the origins, whose inbound proxy is attacked from outside, and `lab`, whose outbound proxy
-    is attacked from inside."""
-
-    def __init__(self, mesh):
-        self.mesh = mesh
-        self.folder = mesh.folder / "asked"
-        self.folder.mkdir()
-        self.prefix = mesh.folder / "served"
-        mesh.up()
-        flags = [w for name, port in PORTS.items() for w in ("--port", f"{name}={port}")]
-        mesh.start_pod("victim", "victim", [PYTHON, "-B", HERE / "lab.py", "serve", self.prefix], *flags, env=ENV)
-        mesh.start_pod("lab", "lab", [PYTHON, "-B", HERE / "lab.py", "agent", self.folder], env=ENV)
-        for name in ("victim", "lab"):
-            mesh.ready(name)
-        self.address = {name: mesh.address(name) for name in ("victim", "lab")}
-        self.pid = {name: mesh.proxy_pid(name) for name in ("victim", "lab")}
-        self.baselines = {}
-
-    def memory(self, who):
-        text = pathlib.Path(f"/proc/{self.pid[who]}/statm").read_text()
-        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    def metrics(self, who):
-        """Series by their text."""
-        with urllib.request.urlopen(f"http://{self.address[who]}:4191/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        return {k: float(v) for k, _, v in (x.rpartition(" ") for x in lines if x and not x.startswith("#"))}
-
-    def ended(self, who):
-        """Connections that the proxy has ended because of what came on them, by reason."""
-        found = {}
-        for text, value in self.metrics(who).items():
-            if m := re.match(r'tulle_http_connections_refused_total\{.*reason="([^"]*)"', text):
-                found[m[1]] = found.get(m[1], 0) + value
-        return found
-
-    def served(self):
-        path = pathlib.Path(f"{self.prefix}.attacked")
-        return int(path.read_text()) if path.exists() else 0
-
-    def start(self, where, *words):
-        """Starts a command line of lab.py; returns (has it ended, what waits for its result)."""
-        words = [str(w) for w in words]
-        if where == "outside":
-            child = subprocess.Popen([PYTHON, "-B", HERE / "lab.py", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            return lambda: child.poll() is not None, lambda: self.result(words, child.communicate(timeout=60)[0])
-        path = self.folder / secrets.token_hex(8)
-        path.with_suffix(".new").write_text(json.dumps(words))
-        path.with_suffix(".new").rename(path.with_suffix(".ask"))
-        done = path.with_suffix(".done")
-        return done.exists, lambda: self.result(words, wait_until(f"lab.py {words} ends", done.exists, 60) and done.read_text())
-
-    @staticmethod
-    def result(words, text):
-        try:
-            return json.loads(text.splitlines()[-1])
-        except (IndexError, ValueError):
-            raise AssertionError(f"lab.py {words}: {text}") from None
-
-    def honest(self, where, seconds):
-        return self.start(where, "honest", self.host(where), PORTS["honest"], seconds, RATE)
-
-    def host(self, where):
-        return self.address["victim"] if where == "outside" else "victim"
-
-    def baseline(self, where, again=False):
-        if again or where not in self.baselines:
-            self.baselines[where] = self.honest(where, 1.5)[1]()
-        return self.baselines[where]
 
 
 @pytest.fixture(scope="session")
@@ -118,15 +39,14 @@ def run_row(lab, where, row, port, authority=None):
     lab.baseline(where)
     seen = {"memory before": lab.memory(who)}
     ended, served = lab.ended(who), lab.served()
-    attacked, attack = lab.start(where, "attack", row, lab.host(where), port, authority or lab.host(where), SECONDS)
-    answered, honest = lab.honest(where, SECONDS)
-    seen["growth"] = 0
-
-    def is_over():
-        seen["growth"] = max(seen["growth"], lab.memory(who) - seen["memory before"])
-        return attacked() and answered()
-    wait_until("the attack ends", is_over, 60)
+    attack = lab.start(where, "attack", row, lab.host(where), port, authority or lab.host(where), SECONDS)
+    honest = lab.honest(where, SECONDS)
+    peak, until = 0, time.monotonic() + SECONDS + 0.2
+    while time.monotonic() < until:
+        peak = max(peak, lab.memory(who))
+        time.sleep(0.02)
     seen["honest"], seen["attack"] = honest(), attack()
+    seen["growth"] = max(0, peak - seen["memory before"])
 
     def is_back():
         seen["left"] = lab.memory(who) - seen["memory before"]

@@ -1,0 +1,106 @@
+"""Two pods to attack: `victim` with the origins, whose inbound proxy is attacked from outside, and `lab`, whose outbound
+proxy is attacked from inside."""
+import json
+import os
+import pathlib
+import re
+import secrets
+import subprocess
+import urllib.request
+
+from support.mesh import PYTHON, wait_until
+
+HERE = pathlib.Path(__file__).resolve().parent
+RATE = 100
+PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084}
+ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
+
+
+class Lab:
+    def __init__(self, mesh, env=ENV):
+        self.mesh = mesh
+        self.folder = mesh.folder / "asked"
+        self.folder.mkdir()
+        self.prefix = mesh.folder / "served"
+        mesh.up()
+        flags = [w for name, port in PORTS.items() for w in ("--port", f"{name}={port}")]
+        mesh.start_pod("victim", "victim", [PYTHON, "-B", HERE / "lab.py", "serve", self.prefix], *flags, env=env)
+        mesh.start_pod("lab", "lab", [PYTHON, "-B", HERE / "lab.py", "agent", self.folder], env=env)
+        for name in ("victim", "lab"):
+            mesh.ready(name)
+        self.address = {name: mesh.address(name) for name in ("victim", "lab")}
+        self.pid = {name: self.proxy_of(mesh.process(name).pid) for name in ("victim", "lab")}
+        self.baselines = {}
+
+    @staticmethod
+    def proxy_of(parent):
+        """The tulle-proxy below a `tulle run`."""
+        parents = {}
+        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+            except OSError:
+                continue
+            parents[int(path.parent.name)] = (int(rest.split()[1]), name)
+        for pid, (above, name) in parents.items():
+            while name == "tulle-proxy" and above > 1:
+                if above == parent:
+                    return pid
+                above = parents.get(above, (0, ""))[0]
+        raise AssertionError(f"no tulle-proxy below {parent}")
+
+    def memory(self, who):
+        text = pathlib.Path(f"/proc/{self.pid[who]}/statm").read_text()
+        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def metrics(self, who):
+        """Series by their text."""
+        with urllib.request.urlopen(f"http://{self.address[who]}:4191/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return {k: float(v) for k, _, v in (x.rpartition(" ") for x in lines if x and not x.startswith("#"))}
+
+    def shed(self, who):
+        """Connections that the proxy has ended for want of memory."""
+        return sum(v for k, v in self.metrics(who).items() if k.startswith("tulle_limit_refused_total") and 'kind="memory"' in k)
+
+    def ended(self, who):
+        """Connections that the proxy has ended because of what came on them, by reason."""
+        found = {}
+        for text, value in self.metrics(who).items():
+            if m := re.match(r'tulle_http_connections_refused_total\{.*reason="([^"]*)"', text):
+                found[m[1]] = found.get(m[1], 0) + value
+        return found
+
+    def served(self):
+        path = pathlib.Path(f"{self.prefix}.attacked")
+        return int(path.read_text()) if path.exists() else 0
+
+    def start(self, where, *words):
+        """Starts a command line of lab.py; returns what waits for its result."""
+        words = [str(w) for w in words]
+        if where == "outside":
+            child = subprocess.Popen([PYTHON, "-B", HERE / "lab.py", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            return lambda: self.result(words, child.communicate(timeout=60)[0])
+        path = self.folder / secrets.token_hex(8)
+        path.with_suffix(".new").write_text(json.dumps(words))
+        path.with_suffix(".new").rename(path.with_suffix(".ask"))
+        done = path.with_suffix(".done")
+        return lambda: self.result(words, wait_until(f"lab.py {words} ends", done.exists, 60) and done.read_text())
+
+    @staticmethod
+    def result(words, text):
+        try:
+            return json.loads(text.splitlines()[-1])
+        except (IndexError, ValueError):
+            raise AssertionError(f"lab.py {words}: {text}") from None
+
+    def honest(self, where, seconds):
+        return self.start(where, "honest", self.host(where), PORTS["honest"], seconds, RATE)
+
+    def host(self, where):
+        return self.address["victim"] if where == "outside" else "victim"
+
+    def baseline(self, where, again=False):
+        if again or where not in self.baselines:
+            self.baselines[where] = self.honest(where, 1.5)()
+        return self.baselines[where]
