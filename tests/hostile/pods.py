@@ -1,5 +1,6 @@
 """Two pods to attack: `victim` with the origins, whose inbound proxy is attacked from outside, and `lab`, whose outbound
-proxy is attacked from inside."""
+proxy is attacked from inside. Beside them their twins, `twin` and `quiet`, which nobody attacks: what their honest client
+sees in the same moment is what the machine can give."""
 import json
 import os
 import pathlib
@@ -12,25 +13,28 @@ from support.mesh import PYTHON, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 RATE = 100
-PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084}
+PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "sink": 8085}
 ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
 
 
 class Lab:
-    def __init__(self, mesh, env=ENV):
+    def __init__(self, mesh, env=ENV, twins=False):
         self.mesh = mesh
-        self.folder = mesh.folder / "asked"
-        self.folder.mkdir()
         self.prefix = mesh.folder / "served"
+        self.agents = {"lab": mesh.folder / "asked", **({"quiet": mesh.folder / "asked-quiet"} if twins else {})}
         mesh.up()
         flags = [w for name, port in PORTS.items() for w in ("--port", f"{name}={port}")]
-        mesh.start_pod("victim", "victim", [PYTHON, "-B", HERE / "lab.py", "serve", self.prefix], *flags, env=env)
-        mesh.start_pod("lab", "lab", [PYTHON, "-B", HERE / "lab.py", "agent", self.folder], env=env)
-        for name in ("victim", "lab"):
+        for name in ["victim", "twin"] if twins else ["victim"]:
+            prefix = self.prefix if name == "victim" else mesh.folder / "served-twin"
+            mesh.start_pod(name, name, [PYTHON, "-B", HERE / "lab.py", "serve", prefix], *flags, env=env)
+        for name, folder in self.agents.items():
+            folder.mkdir()
+            mesh.start_pod(name, name, [PYTHON, "-B", HERE / "lab.py", "agent", folder], env=env)
+        self.address = {}
+        for name in ["victim", *self.agents, *(["twin"] if twins else [])]:
             mesh.ready(name)
-        self.address = {name: mesh.address(name) for name in ("victim", "lab")}
+            self.address[name] = mesh.address(name)
         self.pid = {name: self.proxy_of(mesh.process(name).pid) for name in ("victim", "lab")}
-        self.baselines = {}
 
     @staticmethod
     def proxy_of(parent):
@@ -76,12 +80,12 @@ class Lab:
         return int(path.read_text()) if path.exists() else 0
 
     def start(self, where, *words):
-        """Starts a command line of lab.py; returns what waits for its result."""
+        """Starts a command line of lab.py, outside or in a pod; returns what waits for its result."""
         words = [str(w) for w in words]
         if where == "outside":
             child = subprocess.Popen([PYTHON, "-B", HERE / "lab.py", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             return lambda: self.result(words, child.communicate(timeout=60)[0])
-        path = self.folder / secrets.token_hex(8)
+        path = self.agents[where] / secrets.token_hex(8)
         path.with_suffix(".new").write_text(json.dumps(words))
         path.with_suffix(".new").rename(path.with_suffix(".ask"))
         done = path.with_suffix(".done")
@@ -97,10 +101,9 @@ class Lab:
     def honest(self, where, seconds):
         return self.start(where, "honest", self.host(where), PORTS["honest"], seconds, RATE)
 
+    def honest_twin(self, where, seconds):
+        outside = where == "outside"
+        return self.start("outside" if outside else "quiet", "honest", self.address["twin"] if outside else "twin", PORTS["honest"], seconds, RATE)
+
     def host(self, where):
         return self.address["victim"] if where == "outside" else "victim"
-
-    def baseline(self, where, again=False):
-        if again or where not in self.baselines:
-            self.baselines[where] = self.honest(where, 1.5)()
-        return self.baselines[where]

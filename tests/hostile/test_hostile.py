@@ -1,7 +1,7 @@
 """Clients and origins that mean harm, against the real proxies, with an honest client beside them.
 
-For each row: the attacked proxy's memory grows by less than 50 MB and comes back; the honest client keeps its rate and
-its p99; whoever breaks the rules is sent away in time; the origin sees a bounded number of requests; a metric names it.
+For each row: the attacked proxy's memory grows by less than 50 MB and comes back; the honest client keeps 90 % of its rate
+and a p99 below twice that of its twin, which asks a pod that nobody attacks; whoever breaks the rules is sent away in time; the origin sees a bounded number of requests; a metric names it.
 TULLE_HOSTILE_SECONDS is how long an attack lasts (default 0.8)."""
 import os
 import re
@@ -14,38 +14,40 @@ from support.mesh import Mesh, wait_until
 SECONDS = float(os.environ.get("TULLE_HOSTILE_SECONDS", "0.8"))
 MOST_GROWTH = 50 << 20  # bytes, while it lasts
 MOST_LEFT = 16 << 20    # bytes, soon after
+MOST_SLOW = 40 << 10   # bytes, for a connection with a body under way
+FLOOR = 12              # ms: a p99 within it is nobody's complaint where two cores are shared by all of this
 
 
 @pytest.fixture(scope="session")
 def lab(binaries, tmp_path_factory):
     with Mesh(tmp_path_factory.mktemp("hostile")) as mesh:
-        yield Lab(mesh)
+        yield Lab(mesh, twins=True)
         mesh.show_logs(15)
 
 
-def suffers(before, during):
-    """What the honest client can complain about; a p99 within 60 ms is nobody's complaint on two shared cores."""
+def suffers(twin, during):
+    """What the honest client can complain about, beside its twin, which in the same seconds asks a pod that nobody
+    attacks, on the same machine."""
     complaints = []
     if during["answered"] < 0.9 * during["asked"]:
         complaints.append(f"answered {during['answered']} of {during['asked']}")
-    if during["p99"] is None or during["p99"] > max(2 * (before["p99"] or 0), 60):
-        complaints.append(f"p99 {during['p99']} ms, before {before['p99']} ms")
+    if during["p99"] is None or during["p99"] > max(2 * (twin["p99"] or 0), FLOOR):
+        complaints.append(f"p99 {during['p99']} ms, its twin's {twin['p99']} ms")
     return complaints
 
 
 def run_row(lab, where, row, port, authority=None):
     """One attack with the honest client beside it; tells what was seen."""
     who = "victim" if where == "outside" else "lab"
-    lab.baseline(where)
     seen = {"memory before": lab.memory(who)}
     ended, served = lab.ended(who), lab.served()
     attack = lab.start(where, "attack", row, lab.host(where), port, authority or lab.host(where), SECONDS)
-    honest = lab.honest(where, SECONDS)
+    honest, twin = lab.honest(where, SECONDS), lab.honest_twin(where, SECONDS)
     peak, until = 0, time.monotonic() + SECONDS + 0.2
     while time.monotonic() < until:
         peak = max(peak, lab.memory(who))
         time.sleep(0.02)
-    seen["honest"], seen["attack"] = honest(), attack()
+    seen["honest"], seen["twin"], seen["attack"] = honest(), twin(), attack()
     seen["growth"] = max(0, peak - seen["memory before"])
 
     def is_back():
@@ -62,13 +64,12 @@ def run_row(lab, where, row, port, authority=None):
 
 def check(lab, where, row, port, reason=None, within=3.0, requests=None, authority=None):
     wrong = []
-    for attempt in range(3):
+    for attempt in range(3):  # of 80 requests the p99 is the slowest: one hiccup of the machine
         seen = run_row(lab, where, row, port, authority)
         print(where, row, {k: f"{v >> 20} MB" if k in ("growth", "left", "memory before") else v for k, v in seen.items()})
-        wrong = suffers(lab.baselines[where], seen["honest"])
+        wrong = suffers(seen["twin"], seen["honest"])
         if not wrong:
             break
-        lab.baseline(where, again=True)  # the machine may have become slower meanwhile
     attack = seen["attack"]
     if seen["growth"] >= MOST_GROWTH:
         wrong.append(f"memory grew by {seen['growth'] >> 20} MB")
@@ -124,7 +125,7 @@ ENDED = {
     "oversize_head": ("h1", "431", 0),
 }
 # Those that stay within the rules, and cost no more than what they hold.
-BORNE = {"reference_bomb": "large-h2", "zero_window": "large-h2", "deaf": "h2", "slowloris_line": "h1", "slowloris_body": "h1", "slow_read": "large-h1",
+BORNE = {"reference_bomb": "large-h2", "zero_window": "large-h2", "deaf": "h2", "slowloris_line": "h1", "slow_read": "large-h1",
          "half_open": "h1", "connection_flood": "h1"}
 
 
@@ -158,3 +159,22 @@ def test_the_shared_connection_survives_rapid_resets(lab):
 def test_handshakes(lab, row):
     identity = "default.default.serviceaccount.identity.linkerd.cluster.local"
     check(lab, "outside", row, PORTS["h1"], authority=identity)
+
+
+@pytest.mark.parametrize("where", ["outside", "lab"])
+def test_a_body_may_take_its_time(lab, where):
+    """Longer than the header timeout: what ends is answered, what does not end stays, and costs what it holds; its client
+    gone, nothing is left of it, here and at the origin."""
+    who, direction = ("victim", "inbound") if where == "outside" else ("lab", "outbound")
+
+    def open_ones(pod, towards, kind="connections"):
+        return lab.metrics(pod)[f'tulle_open{{direction="{towards}",kind="{kind}"}}']
+    before, memory = open_ones(who, direction), lab.memory(who)
+    attack = lab.start(where, "attack", "slow_bodies", lab.host(where), PORTS["sink"], lab.host(where), 2.5)
+    wait_until("they are open", lambda: open_ones(who, direction) >= before + 150, 5)
+    grown = lab.memory(who) - memory
+    seen = attack()
+    print(where, seen, f"{grown >> 10} KB for 150")
+    assert seen == {"connections": 150, "answered": 100, "ended": 0}
+    assert grown < 150 * MOST_SLOW, f"{grown >> 10} KB for 150 connections"
+    wait_until("they are gone", lambda: open_ones(who, direction) <= before and open_ones("victim", "inbound", "requests") == 0, 10)

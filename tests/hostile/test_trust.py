@@ -131,6 +131,20 @@ def test_a_stranger_is_told_the_status_alone(echo, target, field, status):
     assert f"HTTP/1.1 {status} " in log and "l5d-proxy-error: " in log, "the application is told by its own proxy"
 
 
+@pytest.mark.parametrize("place", ["169.254.169.254", "127.0.0.1:4191", "localhost:4140", "[fe80::1]:80"])
+def test_no_name_in_a_request_chooses_an_address(echo, place):
+    """It goes where the client connected to, whatever it says: to the one application of that port."""
+    with socket.create_connection((echo.address("echo"), 8080), 10) as connection:
+        connection.sendall(f"GET http://{place}/x HTTP/1.1\r\nHost: {place}\r\nl5d-dst-override: {place}\r\nConnection: close\r\n\r\n".encode())
+        data = b""
+        while chunk := connection.recv(65536):
+            data += chunk
+    assert data.startswith(b"HTTP/1.1 200 ") and b"GET http://%s/x HTTP/1.1" % place.encode() in data, data
+    name = "asks-" + re.sub(r"\W+", "-", place).strip("-")
+    _, log = echo.curl(name, "-i", "-H", f"Host: {place}", "-H", f"l5d-dst-override: {place}", "http://echo:8080/x")
+    assert "HTTP/1.1 200 " in log and f"host: {place}" in log and '"trailers"' in log, log
+
+
 def test_no_application_is_reached_on_a_port_of_its_proxy(echo):
     """By the transport header, which names any port: the outbound listener and the resolver are inside the pod too."""
     context = echo.certificate.client_context()
