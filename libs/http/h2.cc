@@ -208,6 +208,10 @@ TimePoint H2Session::head_begun() const { return impl_->head_begun; }
 
 size_t H2Session::queued() const { return impl_->control.size(); }
 
+void H2Session::want_room(int32_t id) {
+  if (Impl::Stream* s = impl_->find(id)) s->over_mark = !s->out.empty();
+}
+
 bool H2Session::crowded() const { return impl_->crowded(); }
 
 size_t H2Session::held() const {

@@ -50,11 +50,11 @@ struct H2Options {
   uint32_t initial_peer_streams = 100;     // client: streams assumed allowed before the peer's SETTINGS
   uint32_t max_requests = 1'000'000'000;   // client: then it drains, for stream ids end at 2^31; ≥ 1
   // Server: heads of all open requests, sizes as above; above: REFUSED_STREAM, and a point of those below.
-  uint32_t max_open_heads = 4 * 1024 * 1024;
+  uint32_t max_open_heads = 3 * 1024 * 1024;
   uint32_t max_interims = 16;       // client: 1xx heads before one response; above: the stream is reset
   uint32_t write_mark = 64 * 1024;  // on_writable when a stream's unsent bytes fall to this
   // Unsent body bytes of all streams; above, the connection is crowded() and a stream's mark is 0.
-  uint32_t queued_mark = 8 * 1024 * 1024;
+  uint32_t queued_mark = 1024 * 1024;
   // Frames that do no work (pings, settings, priorities, empty DATA, window updates, acknowledgements, frames of types
   // that HTTP/2 has not, malformed messages, heads on streams that have ended or are over the limit, settings after the
   // 16th of a frame) each cost a point; streams that end well and DATA frames sent, but not those that a window cuts
@@ -151,6 +151,9 @@ class H2Session {
   // More than queued_mark of them wait on all streams together: write only to streams that have none pending, and
   // little (4 KiB), so that each can go on and all together cannot grow much.
   bool crowded() const;
+  // on_writable is to be called for this stream when its unsent bytes fall to its mark, though they may never have been
+  // above it: the mark depends on the others.
+  void want_room(int32_t id);
   // Gives flow-control credit for n bytes of on_data that were passed on. What a stream had not consumed when it
   // closed is credited to the connection by itself.
   void consume(int32_t id, size_t n);

@@ -30,7 +30,10 @@ rt::Task<Result<Buffer>> Exchange::read(size_t most) {
 }
 
 rt::Task<Result<>> Exchange::room() {
-  while (!error_ && unsent() > (crowded() ? 0 : kBodyMark)) co_await changed_.wait();
+  while (!error_ && unsent() > (crowded() ? 0 : kBodyMark)) {
+    make_room();
+    co_await changed_.wait();
+  }
   if (error_) co_return tulle::fail(*error_);
   co_return Result<>{};
 }

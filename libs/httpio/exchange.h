@@ -54,6 +54,8 @@ class Exchange : public rt::Pooled {
   rt::Task<Result<>> room();
   // Its connection has so much to send that each exchange may write but little, kCrowdedPiece, when there is room.
   virtual bool crowded() const { return false; }
+  // Somebody waits for room: changed() is to be notified when there is.
+  virtual void make_room() {}
   // Waits until the exchange may be destroyed without loss of what was written. Error as above.
   rt::Task<Result<>> sent();
   // Ends it. Error: the trailers cannot be sent. Of a tunnel: this direction only; the other one goes on.

@@ -26,6 +26,7 @@ H2Conn::H2Conn(H2Session::Role role, std::unique_ptr<net::Stream> stream, const 
     : stream_(std::move(stream)),
       session_(role, options, *this),
       flusher_(*this),
+      soon_(*this),
       keep_alive_(keep_alive, stream_->reactor().now()),
       alarm_(*this) {
   stream_->set_flusher(&flusher_);

@@ -23,6 +23,8 @@ class H2Conn : public http::H2Handler {
   http::H2Session& session() { return session_; }
   net::Stream& stream() { return *stream_; }
   void flush_later() { stream_->flush_later(); }
+  // In this turn.
+  void flush_soon() { stream_->reactor().schedule(soon_); }
 
  protected:
   H2Conn(http::H2Session::Role role, std::unique_ptr<net::Stream> stream, const http::H2Options& options,
@@ -58,7 +60,7 @@ class H2Conn : public http::H2Handler {
   void check_alive();
   rt::Task<bool> wait_sent();
 
-  Flusher flusher_;
+  Flusher flusher_, soon_;
   KeepAlive keep_alive_;
   Alarm alarm_;
   std::optional<Error> given_up_;

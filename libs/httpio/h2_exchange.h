@@ -31,6 +31,11 @@ class H2Exchange : public Base {
   }
 
   bool crowded() const override { return conn_ && conn_->session().crowded(); }
+  void make_room() override {
+    if (!conn_) return;
+    conn_->session().want_room(id_);
+    if (crowded()) conn_->flush_soon();  // what one turn gathers for a fast peer is no crowd
+  }
 
  protected:
   H2Exchange(H2Conn& conn, int32_t id) : Base(conn.stream().reactor()), conn_(&conn), id_(id) {}

@@ -295,7 +295,7 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
   }
   if (is_impostor(in, peer, accepted.local)) co_return plain->abort();
   peer.passthrough = first == First::kTls;
-  peer.sni = hello.sni;
+  if (peer.passthrough) peer.sni = in.sni_label(hello.sni);
   co_await serve_port(in, std::move(peer), std::move(plain), std::move(initial));
 }
 

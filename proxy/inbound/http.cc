@@ -131,7 +131,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   }
   record.head(*head);
   http::strip_hop_by_hop(head->headers, head->status == 101);
-  strip_l5d(head->headers);  // the application is no proxy, and clients' proxies believe us
+  strip_l5d_of_response(head->headers);  // the application is no proxy, and clients' proxies believe us
   if (upgraded) {
     head->headers.set(HeaderId::kL5dOrigProto, head->version == http::Version::kHttp10 ? "HTTP/1.0" : "HTTP/1.1");
     head->headers.remove(HeaderId::kTransferEncoding);
@@ -163,7 +163,7 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   Worker& w = s.inbound.worker;
   http::RequestHead& request = client->request;
   // Only another proxy may say who asks, whom, for how long, and what the request was before.
-  if (s.peer.identity.empty()) strip_l5d(request.headers);
+  if (s.peer.identity.empty()) strip_l5d_of_request(request.headers);
   else if (request.version != http::Version::kHttp2) request.headers.remove(HeaderId::kL5dOrigProto);
   auto place = w.inbound_requests.take();
   if (!place) co_return answer_error(s, *client, ProxyError(Reason::kLoadShed, "too many requests in flight"));

@@ -80,7 +80,7 @@ httpio::Client& Inbound::app(SocketAddr target, httpio::Protocol protocol) {
   if (!client) {
     client = std::make_unique<httpio::Client>(
         worker.reactor, protocol, [this, target] { return connect_app(target); },
-        client_options(worker.config, worker.config.inbound, port, worker.inbound_unannounced_ends));
+        client_options(worker.config, worker.config.inbound, target.port, worker.inbound_unannounced_ends));
   }
   return *client;
 }
@@ -89,6 +89,14 @@ bool Inbound::may_speak_first(SocketAddr target) {
   App& a = apps_[target];
   return !(a.http1 && a.http1->connected()) && !(a.http2 && a.http2->connected()) &&
          a.speculation.may_dial(worker.reactor.now());
+}
+
+std::string Inbound::sni_label(const std::string& sni) {
+  constexpr size_t kMost = 256;
+  if (snis_.contains(sni)) return sni;
+  if (snis_.size() >= kMost) return "tulle_overflow";
+  snis_.insert(sni);
+  return sni;
 }
 
 observe::CounterRef Inbound::http_error(Reason reason) {

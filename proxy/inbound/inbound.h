@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "libs/httpio/client.h"
 #include "libs/httpio/server.h"
 #include "libs/net/socket.h"
@@ -33,7 +34,7 @@ struct Peer {
   SocketAddr target;         // the workload's address and the application's port
   bool tls = false;          // mesh TLS, terminated here
   bool passthrough = false;  // TLS for somebody else, not opened
-  std::string sni;           // of a passed-through one
+  std::string sni;           // of a passed-through one, as metrics have it
   std::string identity;      // "" if it showed no certificate
   Client client() const {
     Client c;
@@ -72,6 +73,9 @@ struct Inbound {
   // It may be dialled so now: it has not been too often lately, and no connection to it is known to speak HTTP.
   bool may_speak_first(SocketAddr target);
   observe::CounterRef speculative_dials, speculative_used;
+  // What metrics call the server that a passed-through client asks for: its name, for as many as a workload may serve;
+  // all others have one name, for clients may make up any number.
+  std::string sni_label(const std::string& sni);
   observe::CounterRef http_error(Reason reason);
   observe::CounterRef tcp_error(const SocketAddr& target, std::string_view reason);
 
@@ -85,6 +89,7 @@ struct Inbound {
     SpeculativeDials speculation;
   };
   absl::flat_hash_map<SocketAddr, App> apps_;
+  absl::flat_hash_set<std::string> snis_;
 };
 
 observe::ResourceRef resource(const wire::Metadata& m);

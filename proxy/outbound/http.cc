@@ -45,7 +45,7 @@ void prepare_request(http::RequestHead& head, bool is_upgrade) {
 void prepare_response(http::ResponseHead& head, bool upgraded, http::Version client_version, bool meshed, bool cause) {
   http::strip_hop_by_hop(head.headers, head.status == 101);
   if (upgraded) head.version = client_version;
-  if (!meshed) return strip_l5d(head.headers);
+  if (!meshed) return strip_l5d_of_response(head.headers);
   head.headers.remove(HeaderId::kL5dOrigProto);
   if (!cause) head.headers.remove(HeaderId::kL5dProxyError);
   head.headers.remove(HeaderId::kL5dProxyConnection);

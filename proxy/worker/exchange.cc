@@ -15,8 +15,12 @@ bool end_with_status(httpio::ServerExchange& client, const ProxyError& e, bool e
   return client.finish(&trailers).has_value();
 }
 
-void strip_l5d(http::Headers& headers) {
+void strip_l5d_of_request(http::Headers& headers) {
   headers.remove_if([](const http::Header& h) { return h.name.starts_with("l5d-"); });
+}
+
+void strip_l5d_of_response(http::Headers& headers) {
+  headers.remove_if([](const http::Header& h) { return h.id != http::HeaderId::kOther && h.name.starts_with("l5d-"); });
 }
 
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {

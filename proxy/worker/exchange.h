@@ -72,8 +72,10 @@ class Record {
 // has been used up) may be repeated: once more, on a fresh connection.
 bool try_fresh(const httpio::ClientExchange& upstream, const http::RequestHead& request, bool no_body);
 
-// What proxies say to each other; for messages of those who are none, so that nobody speaks in a proxy's name.
-void strip_l5d(http::Headers& headers);
+// Takes out what proxies say to each other, of messages of those who are none: nobody speaks in a proxy's name. Of a
+// request all that could be such, of an application's response the fields that proxies know.
+void strip_l5d_of_request(http::Headers& headers);
+void strip_l5d_of_response(http::Headers& headers);
 
 // Sends the request's body on, in the background of the response. Both exchanges outlive it. `client` is notified when
 // it ends.

@@ -206,7 +206,7 @@ def windows(t, size, connections, streams):
             time.sleep(2 * PAUSE)
         peers.append(peer)
     hold(t, peers)
-    return {"connections": len(peers), "ended": sum(p.closed for p in peers)}
+    return {"connections": len(peers), "ended": sum(p.over() for p in peers)}
 
 
 def hold(t, peers):
@@ -441,7 +441,7 @@ def slow_hello(t):
 
 
 ATTACKS = {f.__name__: f for f in (
-    rapid_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
+    rapid_reset, late_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
     ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window,
     many_zero_windows, one_byte_window, deaf, after_goaway, data_with_reset, slowloris_line, slowloris_headers, slow_bodies, slow_read, half_open,
     connection_flood, oversize_head, handshake_flood, half_handshakes, slow_hello, many_hosts, many_requests,

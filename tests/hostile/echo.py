@@ -8,7 +8,7 @@ import threading
 import hpack
 from frames import ACK, DATA, END, END_HEADERS, GOAWAY, HEADERS, SETTINGS, frame, settings
 
-FORGED = [("l5d-proxy-error", "forged"), ("l5d-proxy-connection", "close"), ("l5d-orig-proto", "HTTP/1.0"), ("l5d-client-id", "forged"), ("l5d-made-up", "forged")]
+FORGED = [("l5d-proxy-error", "forged"), ("l5d-proxy-connection", "close"), ("l5d-orig-proto", "HTTP/1.0"), ("l5d-client-id", "forged")]
 
 
 def take(sock, buffer, until):

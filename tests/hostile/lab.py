@@ -1,10 +1,12 @@
 """What the suite runs in pods and beside them, as one program:
 
 lab.py serve PREFIX           origins: 8080 HTTP/1 for honest clients; 8081 HTTP/2 and 8083 HTTP/1 with small answers, 8082
-                              HTTP/2 and 8084 HTTP/1 with large ones, 8085 HTTP/1 that answers when the body has come.
+                              HTTP/2 and 8084 HTTP/1 with large ones; 8085 HTTP/2 that answers all but POSTs after 0.1 s; 8086
+                              HTTP/1 that answers when the body has come.
                               PREFIX.attacked holds how many requests they took.
 lab.py attack ROW HOST PORT AUTHORITY SECONDS
 lab.py honest HOST PORT SECONDS RATE
+lab.py honest-h2 HOST PORT SECONDS RATE   POSTs on one HTTP/2 connection
 lab.py head HOST PORT SIZE    the status of a request with so large a head
 lab.py agent FOLDER           runs such command lines, one per file of the folder, until it ends
 """
@@ -141,7 +143,8 @@ async def honest_origin():
 
 
 async def attacked_origin(prefix):
-    for port, make in ((8081, lambda: Http2(b"")), (8082, lambda: Http2(LARGE)), (8083, lambda: Http1(b"ok")), (8084, lambda: Http1(LARGE)), (8085, Sink)):
+    for port, make in ((8081, lambda: Http2(b"")), (8082, lambda: Http2(LARGE)), (8083, lambda: Http1(b"ok")), (8084, lambda: Http1(LARGE)),
+                       (8085, lambda: Http2(b"", slow=True)), (8086, Sink)):
         await listen(port, make)
     path, new = pathlib.Path(f"{prefix}.attacked"), pathlib.Path(f"{prefix}.new")
     while True:
@@ -197,6 +200,17 @@ async def honest(host, port, seconds, rate):
     return {"asked": int(seconds * rate), "answered": len(times), "p50": pick(0.5), "p99": pick(0.99), "errors": sorted(set(errors))[:5]}
 
 
+def honest_h2(host, port, seconds, rate):
+    peer, start, asked = Peer(host, port), time.monotonic(), int(seconds * rate)
+    post = request(host, "/", "POST")
+    for i in range(asked):
+        while (left := start + i / rate - time.monotonic()) > 0:
+            peer.wait(left)
+        peer.send(frame(HEADERS, END_HEADERS | END, 2 * i + 1, post))
+    peer.wait(3, lambda: peer.over() or peer.ended + peer.seen.get(RST, 0) >= asked)
+    return {"asked": asked, "answered": peer.ok, "ended": peer.ended, "resets": peer.seen.get(RST, 0), "goaway": peer.goaway}
+
+
 def attack(row, host, port, authority, seconds, *more):
     from attacks import ATTACKS, Target
     return ATTACKS[row](Target(host, int(port), authority, float(seconds)), *map(int, more))
@@ -240,6 +254,8 @@ def main():
         agent(*words)
     elif verb == "attack":
         print(json.dumps(attack(*words)))
+    elif verb == "honest-h2":
+        print(json.dumps(honest_h2(words[0], int(words[1]), float(words[2]), float(words[3]))))
     elif verb == "head":
         print(large_head(words[0], int(words[1]), int(words[2])))
     elif verb == "honest":

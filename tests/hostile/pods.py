@@ -13,8 +13,47 @@ from support.mesh import PYTHON, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 RATE = 100
-PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "sink": 8085}
+PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "slow-h2": 8085, "sink": 8086}
 ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
+
+
+class Outside:
+    """A command line of lab.py that runs: calling it waits for its result."""
+
+    def __init__(self, words):
+        self.words = [str(w) for w in words]
+        self.child = subprocess.Popen([PYTHON, "-B", HERE / "lab.py", *self.words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def is_over(self):
+        return self.child.poll() is not None
+
+    def text(self):
+        return self.child.communicate(timeout=60)[0]
+
+    def __call__(self):
+        text = self.text()
+        try:
+            return json.loads(text.splitlines()[-1])
+        except (IndexError, ValueError):
+            raise AssertionError(f"lab.py {self.words}: {text}") from None
+
+
+class Inside(Outside):
+    """The same in a pod, by its agent."""
+
+    def __init__(self, folder, words):
+        self.words = [str(w) for w in words]
+        path = folder / secrets.token_hex(8)
+        path.with_suffix(".new").write_text(json.dumps(self.words))
+        path.with_suffix(".new").rename(path.with_suffix(".ask"))
+        self.done = path.with_suffix(".done")
+
+    def is_over(self):
+        return self.done.exists()
+
+    def text(self):
+        wait_until(f"lab.py {self.words} ends", self.is_over, 60)
+        return self.done.read_text()
 
 
 class Lab:
@@ -34,24 +73,7 @@ class Lab:
         for name in ["victim", *self.agents, *(["twin"] if twins else [])]:
             mesh.ready(name)
             self.address[name] = mesh.address(name)
-        self.pid = {name: self.proxy_of(mesh.process(name).pid) for name in ("victim", "lab")}
-
-    @staticmethod
-    def proxy_of(parent):
-        """The tulle-proxy below a `tulle run`."""
-        parents = {}
-        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-            try:
-                name, _, rest = path.read_text().partition("(")[2].rpartition(")")
-            except OSError:
-                continue
-            parents[int(path.parent.name)] = (int(rest.split()[1]), name)
-        for pid, (above, name) in parents.items():
-            while name == "tulle-proxy" and above > 1:
-                if above == parent:
-                    return pid
-                above = parents.get(above, (0, ""))[0]
-        raise AssertionError(f"no tulle-proxy below {parent}")
+        self.pid = {name: mesh.proxy_pid(name) for name in ("victim", "lab")}
 
     def memory(self, who):
         text = pathlib.Path(f"/proc/{self.pid[who]}/statm").read_text()
@@ -80,23 +102,8 @@ class Lab:
         return int(path.read_text()) if path.exists() else 0
 
     def start(self, where, *words):
-        """Starts a command line of lab.py, outside or in a pod; returns what waits for its result."""
-        words = [str(w) for w in words]
-        if where == "outside":
-            child = subprocess.Popen([PYTHON, "-B", HERE / "lab.py", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            return lambda: self.result(words, child.communicate(timeout=60)[0])
-        path = self.agents[where] / secrets.token_hex(8)
-        path.with_suffix(".new").write_text(json.dumps(words))
-        path.with_suffix(".new").rename(path.with_suffix(".ask"))
-        done = path.with_suffix(".done")
-        return lambda: self.result(words, wait_until(f"lab.py {words} ends", done.exists, 60) and done.read_text())
-
-    @staticmethod
-    def result(words, text):
-        try:
-            return json.loads(text.splitlines()[-1])
-        except (IndexError, ValueError):
-            raise AssertionError(f"lab.py {words}: {text}") from None
+        """Starts a command line of lab.py, outside or in a pod."""
+        return Outside(words) if where == "outside" else Inside(self.agents[where], words)
 
     def honest(self, where, seconds):
         return self.start(where, "honest", self.host(where), PORTS["honest"], seconds, RATE)

@@ -1,7 +1,9 @@
 """Limits of docs/limits.md that are of the process or of a port, on two pods that set them low."""
 import re
+import socket
 
 import pytest
+from attacks import client_hello
 from lab import large_head
 from pods import ENV, PORTS, Lab
 from support.mesh import Mesh, wait_until
@@ -71,4 +73,21 @@ def test_a_million_hosts_leave_memory_flat(low, where):
     after = low.metrics(who)
     print(where, "series", series, len(after), "memory", memory >> 10, low.memory(who) >> 10)
     assert len(after) <= series + 5 and not [k for k in after if "example.com" in k]
+    wait_until("memory is as before", lambda: low.memory(who) < memory + (3 << 20), 3)
+
+
+def test_nor_do_names_that_clients_ask_for_by_sni(low):
+    """TLS that is not the mesh's passes through; the name in it is a label, of as many as a workload may serve."""
+    hello, who, address = client_hello("host-0000.example.com"), "victim", low.address["victim"]
+
+    def names():
+        return {m[1] for k in low.metrics(who) if (m := re.search(r'sni="([^"]*)"', k))}
+    memory = low.memory(who)
+    for i in range(1000):
+        with socket.create_connection((address, PORTS["h1"]), 5) as connection:
+            connection.sendall(hello.replace(b"host-0000", b"host-%04d" % i))
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
+    wait_until("all are counted", lambda: len(names()) == 257, 5)
+    assert names() == {f"host-{i:04}.example.com" for i in range(256)} | {"tulle_overflow"}
     wait_until("memory is as before", lambda: low.memory(who) < memory + (3 << 20), 3)
