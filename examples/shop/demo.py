@@ -168,15 +168,15 @@ def check_mtls(mtls):
 
 HINTS = """In another terminal, from this folder:
   {edit} {manifest}        change a weight, save, and traffic moves
-  {tulle} run --mesh {name} -- curl -s http://api/price        ask from a new pod, by name
-  kill {pid}        ends {instance}: watch the success rate"""
+  {tulle} run --mesh {name} -- curl -s http://api/price        ask from a new pod, by name"""
+KILL_HINT = "  kill {pid}        ends {instance}: watch the success rate"
 
 
 def hints(mesh, manifests):
-    victim = mesh.process("api-2")
     path = os.path.relpath(meshes.BIN / "tulle")
-    return HINTS.format(edit=os.environ.get("EDITOR", "vi"), manifest=manifests / "routes.yaml", tulle=path, name=mesh.name,
-                        pid=victim.pid, instance=victim.name).splitlines()
+    lines = HINTS.format(edit=os.environ.get("EDITOR", "vi"), manifest=manifests / "routes.yaml", tulle=path, name=mesh.name).splitlines()
+    victim = mesh.process("api-2")
+    return lines + [KILL_HINT.format(pid=victim.pid, instance=victim.name)] if victim.running() else lines
 
 
 def answers(mesh, shop):
@@ -202,15 +202,16 @@ def start_shop(mesh, shop, screen):
     procs.wait_until("the shop answers in the mesh", lambda: answers(mesh, shop), 20)
 
 
-def watch(args, mesh, records, screen, before, lines_below):
-    """The live table, of the last 10 s, once a second, until the time is up or a signal comes."""
-    begin, reported, drawn = time.monotonic(), set(), 0.0
+def watch(args, mesh, records, screen, before, ended, lines_below):
+    """The live table, of the last 10 s, once a second, until the time is up or a signal comes. Whoever ends meanwhile is
+    told, and put into `ended`."""
+    begin, drawn = time.monotonic(), 0.0
     while not args.seconds or time.monotonic() - begin < args.seconds:
         elapsed = time.monotonic() - begin
         for process in mesh.processes.died():
-            if process.name not in reported and process.name not in ("asker", "up"):
-                reported.add(process.name)
-                screen.keep(f"{process.name} ended: {procs.tail(process.log(), 1)}")
+            if process.name not in ended and process.name not in ("asker", "up"):
+                ended.append(process.name)
+                screen.keep(": ".join(filter(None, (f"{process.name} ended", procs.tail(process.log(), 1)))))
         now = time.time()
         recent = [r for r in records.read() if r["t"] > now - 10]
         slow = {SLOW_INSTANCE} if any(b <= now < e for b, e in report.slow_windows(recent)) else set()
@@ -218,7 +219,7 @@ def watch(args, mesh, records, screen, before, lines_below):
             drawn = elapsed
             head = f"{elapsed:.0f} s; the last 10 s" + (f"; {SLOW_INSTANCE} is slow on purpose" if slow else "")
             body = table.table(report.edge_figures(recent), report.instance_figures(recent), mtls_of(mesh), before, slow, TTY)
-            screen.show([head, *body, "", *lines_below])
+            screen.show([head, *body, "", *lines_below()])
         left = begin + args.seconds - time.monotonic() if args.seconds else 1.0
         time.sleep(max(0.0, min(1.0, left)))
 
@@ -238,9 +239,10 @@ def run_mesh(args, folder, note, screen, before):
         capture = args.wire and wire.Capture(folder, note, args.wire)
         screen.keep(f"The shop answers in the mesh {time.monotonic() - started:.1f} s after `tulle up`.")
         shop.slow_start.touch()
+        ended = []
         load = mesh.start_pod("load", "load", shop.load(records.path, note, args.rate))
         try:
-            watch(args, mesh, records, screen, before, hints(mesh, manifests))
+            watch(args, mesh, records, screen, before, ended, lambda: hints(mesh, manifests))
         except Stop:
             pass  # Ctrl-C is how a demo without --for ends
         screen.progress("reading the results")
@@ -249,10 +251,10 @@ def run_mesh(args, folder, note, screen, before):
         load.wait(30)
         found = records.read()
         figures = report.edge_figures(found)
-        verdicts = [report.check_traffic(figures), report.check_success(found), check_mtls(mtls), check_probes(mesh, shop),
+        verdicts = [report.check_traffic(figures), report.check_success(found, ended), check_mtls(mtls), check_probes(mesh, shop),
                     capture.verdict() if capture else Verdict(None, "payloads on the wire: not looked at (--no-wire)"),
                     report.check_greeting(before, figures),
-                    *report.check_slow(found, SLOW_INSTANCE, period >= 60 and args.seconds != 0)]
+                    *report.check_slow(found, SLOW_INSTANCE, period >= 60 and args.seconds != 0, ended)]
         screen.keep("", *table.table(figures, report.instance_figures(found), mtls, before, set(), TTY), table.cost(figures, before))
         return verdicts
     except (TimeoutError, meshes.MeshError) as e:

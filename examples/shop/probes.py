@@ -48,13 +48,18 @@ def served_ports(pod):
 
 
 def check_probes(mesh, shop):
-    """Without an identity only the entry answers."""
-    wrong, count = [], 0
+    """Without an identity only the entry answers. A pod that has ended has nothing to probe."""
+    wrong, count, gone = [], 0, []
     for program in shop.programs:
-        for address, port in served_ports(mesh.pod(program.name)):
+        pod = mesh.pod(program.name) if mesh.process(program.name).running() else None
+        if pod is None:
+            gone.append(program.name)
+            continue
+        for address, port in served_ports(pod):
             count += 1
             answered = answers(program.service, address, port)
             if answered != (program.service == "web"):
                 wrong.append(f"{program.name} at {address}:{port} {'answered' if answered else 'refused'}")
     text = f"plain probes of {count} ports: all refused but the entry" if not wrong else "plain probes: " + "; ".join(wrong)
+    text += f" ({', '.join(gone)} had ended)" if gone else ""
     return Verdict(not wrong and count > 0, text)

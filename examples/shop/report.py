@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 EDGES = [("load", "web"), ("web", "api"), ("api", "rates"), ("api", "store"), ("api", "mail")]
+SIBLINGS = ["api-1", "api-2"]  # the instances of one version
 NEEDS = {"price": ("rates", "store"), "history": ("rates",), "order": ("store",), "mail": ("mail",)}
 
 
@@ -100,10 +101,11 @@ def slow_windows(records):
     return sorted({tuple(r["slow_window"]) for r in records if r.get("slow_window")})
 
 
-def share(records, instance, begin, end, instances=3):
-    """(the instance's share of the requests due in [begin, end) as a multiple of an equal share, requests seen)."""
-    seen = [r["instance"] for r in records if begin <= r["t"] < end and "instance" in r]
-    return (seen.count(instance) / len(seen) * instances if seen else 0.0), len(seen)
+def share(records, instance, begin, end):
+    """(the instance's share of the requests due in [begin, end) as a multiple of an equal share among the instances of its
+    version, their requests). What a version gets is the route's matter, and not looked at."""
+    seen = [r["instance"] for r in records if begin <= r["t"] < end and r.get("instance") in SIBLINGS]
+    return (seen.count(instance) / len(seen) * len(SIBLINGS) if seen else 0.0), len(seen)
 
 
 @dataclasses.dataclass
@@ -113,29 +115,34 @@ class Verdict:
     text: str
 
 
-def check_slow(records, instance, full):
+def check_slow(records, instance, full, ended=()):
     """While slow the instance gets at most half of an equal share; with `full`, from 30 s after it is within 20 % of
-    equal."""
-    out = []
+    equal. `ended`: the instances that did; without one of the version nobody is there to share with, and a time that its
+    last answer does not outlast is not judged."""
     windows = [w for w in slow_windows(records) if records and w[1] <= records[-1]["t"]]
     if not windows:
         return [Verdict(False, f"{instance} was never seen slow for a whole slow time")]
     begin, end = windows[0]
-    while_slow, seen = share(records, instance, begin, end)
-    out.append(Verdict(seen >= 100 and while_slow <= 0.5,
-                       f"{instance} got {while_slow:.2f} of an equal share while slow ({seen} requests; at most 0.50)"))
+    gone = {name: max([r["t"] for r in records if r.get("instance") == name], default=begin) for name in ended if name in SIBLINGS}
+
+    def verdict(since, until, low, high, when, range_text):
+        got, seen = share(records, instance, since, until)
+        if any(last < until for last in gone.values()):
+            return Verdict(None, f"{instance}'s share {when}: not looked at, for {' and '.join(gone)} ended")
+        return Verdict(seen >= 100 and low <= got <= high,
+                       f"{instance} got {got:.2f} of an equal share {when} ({seen} requests; {range_text})")
+    out = [verdict(begin, end, 0, 0.5, "while slow", "at most 0.50")]
     if full:
-        after, seen = share(records, instance, end + 30, end + 45)
-        out.append(Verdict(seen >= 100 and 0.8 <= after <= 1.2,
-                           f"{instance} got {after:.2f} of an equal share 30 s after ({seen} requests; 0.80 to 1.20)"))
+        out.append(verdict(end + 30, end + 45, 0.8, 1.2, "30 s after", "0.80 to 1.20"))
     return out
 
 
-def check_success(records):
+def check_success(records, ended=()):
     bad = [r for r in records if not r["ok"]]
     text = f"{len(records)} requests sent, {len(records) - len(bad)} answered right, {len(bad)} not"
     if bad:
         text += f"; the first: {bad[0]['kind']} {bad[0].get('status', '')} {bad[0].get('error', '')}"
+    text += f" ({', '.join(ended)} ended meanwhile)" if ended else ""
     return Verdict(bool(records) and not bad, text)
 
 

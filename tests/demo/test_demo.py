@@ -1,6 +1,7 @@
 """`./dev demo` does what the README says, and leaves nothing behind however it ends."""
 import os
 import pathlib
+import re
 import signal
 import shutil
 import subprocess
@@ -51,6 +52,20 @@ def test_the_demo_holds_its_conditions(binaries, folder):
         assert row.split()[3] == "100" and " yes " in row, row
     wait_until("the folder is gone", lambda: not list(folder.iterdir()), 10)
     assert not left_behind(str(folder))
+
+
+def test_an_instance_that_is_ended_fails_nothing(binaries, folder, tmp_path):
+    """The demo's own hint, `kill PID`: no request fails, and every condition is still told."""
+    demo = procs.Process("demo", [*DEMO, "--for", "20s"], tmp_path, {"TMPDIR": str(folder)})
+    hint = wait_until("the hint", lambda: re.search(r"kill (\d+) +ends api-2", demo.log()) or not demo.running(), 90, every=0.1)
+    assert demo.running(), demo.log()
+    os.kill(int(hint[1]), signal.SIGTERM)
+    code = demo.wait(90)
+    print(demo.log())
+    verdicts = [line for line in demo.log().splitlines() if re.match(" (ok  |FAIL|–   ) ", line)]
+    assert code == 0 and len(verdicts) == 7 and verdicts[-1].startswith(" –    api-1's share while slow: not looked at") and not any("FAIL" in v for v in verdicts), verdicts
+    assert any(" 0 not (api-2 ended meanwhile)" in v for v in verdicts) and any("but the entry (api-2 had ended)" in v for v in verdicts), verdicts
+    assert "\napi-2 ended" in demo.log() and not re.search(r"kill \d+", demo.log()[demo.log().index("api-2 ended"):])
 
 
 def test_round_robin_fails_the_demo(binaries, folder):

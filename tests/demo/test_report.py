@@ -40,6 +40,20 @@ def test_a_slow_time_that_was_not_seen_fails():
     assert verdicts(report.check_slow(records(0.1, seconds=10), "api-1", full=False)) == [False]
 
 
+def test_a_share_is_not_judged_once_there_is_nobody_to_share_with():
+    """After `kill` of api-2, api-1 gets all that the route gives to their version, slow or not."""
+    def killed(at):
+        return [dict(r, instance="api-1") if r["t"] >= at and r["instance"] == "api-2" else r for r in records(0.1, seconds=65)]
+    assert verdicts(report.check_slow(killed(1000), "api-1", True)) == [False, False]
+    for at, seen in ((1000, [None, None]), (1012, [None, None]), (1050, [True, None]), (1062, [True, True])):
+        assert verdicts(report.check_slow(killed(at), "api-1", True, ["api-2"])) == seen, at
+    assert verdicts(report.check_slow(records(0.1), "api-1", True, ["api-3"])) == [True, True]
+
+
+def test_who_ended_is_named():
+    assert report.check_success(records(0.1), ["api-2"]).text.endswith(" 0 not (api-2 ended meanwhile)")
+
+
 def test_one_failed_request_fails():
     some = records(0.1)
     assert report.check_success(some).holds
