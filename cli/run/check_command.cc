@@ -1,19 +1,25 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "cli/command/api.h"
+#include "cli/command/daemon.h"
 #include "cli/command/local_mesh.h"
 #include "cli/command/mesh_paths.h"
 #include "cli/pod/check.h"
 #include "cli/render/text.h"
 #include "cli/run/certificates.h"
 #include "cli/run/commands.h"
+#include "libs/base/file.h"
 #include "libs/base/strings.h"
 #include "libs/net/socket_user.h"
 #include "libs/observe/scrape.h"
 
 namespace tulle::cli {
 namespace {
+
+constexpr std::string_view kOpenPolicy = "all-unauthenticated";  // the default of --default-inbound-policy
 
 std::string text_of(const std::vector<CheckResult>& results, const Look& look) {
   size_t widest = 0;
@@ -72,13 +78,43 @@ void check_expiry(const MeshPaths& paths, std::string_view mesh_json, WallTime n
   out.push_back(check_pod_certificates(pods, mesh_json, now));
 }
 
+// The command that starts the mesh again as it was, by the mesh.json that its control plane has left.
+std::string up_again(const MeshPaths& paths) {
+  auto text = read_file(paths.in_runtime("mesh.json"), 1 << 20);
+  auto mesh = nlohmann::json::parse(text ? *text : "", nullptr, false);
+  auto setting = [&](const char* key, std::string_view otherwise) {
+    auto found = mesh.is_object() ? mesh.find(key) : mesh.end();
+    return mesh.is_object() && found != mesh.end() && found->is_string() ? found->get<std::string>()
+                                                                         : std::string(otherwise);
+  };
+  std::string command = cat("tulle up --mesh ", paths.name);
+  if (auto dir = setting("manifestFolder", ""); !dir.empty()) append(command, " --dir ", dir);
+  if (auto policy = setting("defaultInboundPolicy", kOpenPolicy); policy != kOpenPolicy)
+    append(command, " --default-inbound-policy ", policy);
+  return command;
+}
+
+// No mesh answers. What `tulle down` would have removed tells that it has not been ended, but has died.
+CheckResult check_mesh_that_is_down(const MeshPaths& paths, std::string name) {
+  auto there = [&](std::string_view file) { return ::access(paths.in_runtime(file).c_str(), F_OK) == 0; };
+  if (!there("control.pid") && !there("control.sock") && !there("mesh.json"))
+    return {std::move(name), Verdict::kOk, cat("not up; `tulle up --mesh ", paths.name, "` starts it"), ""};
+  if (auto process = read_pid_file(paths.in_runtime("control.pid")))
+    return {std::move(name), Verdict::kWarn,
+            cat("its control plane (pid ", process->pid, ") runs, and takes no connections (yet)"),
+            silence_remedy(paths)};
+  return {std::move(name), Verdict::kWarn, "its control plane has died; pods that still run go on with what they know",
+          cat("`", up_again(paths), "` starts it again, and pods join by themselves; ", control_log(paths),
+              " may say why")};
+}
+
 // The mesh itself, if it is up; that it is not is no fault.
 void check_mesh(const MeshPaths& paths, WallTime now, std::vector<CheckResult>& out) {
-  CheckResult r{cat("mesh ", paths.name), Verdict::kOk, cat("not up; `tulle up --mesh ", paths.name, "` starts it"),
-                ""};
+  CheckResult r{cat("mesh ", paths.name), Verdict::kOk, "", ""};
   auto answer = ask_control(paths, "/v1/mesh");
   if (!answer) {
-    if (answer.error().code != Code::kUnavailable)
+    if (answer.error().code == Code::kUnavailable) r = check_mesh_that_is_down(paths, r.name);
+    else
       r = {r.name, Verdict::kFail, answer.error().reason,
            answer.error().code == Code::kTimeout ? silence_remedy(paths) : "`tulle down`, then `tulle up`"};
     return out.push_back(std::move(r));

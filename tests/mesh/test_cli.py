@@ -154,6 +154,38 @@ def test_output_that_cannot_be_written_is_a_failure(mesh):
         assert done.returncode == 1 and "standard output: No space left on device" in done.stderr, (words, done)
 
 
+def test_check_tells_that_the_control_plane_has_died(cli, tmp_path):
+    """And its remedy is one: it starts the mesh as it was, and the pods that still run join it."""
+    name = "k" + os.urandom(4).hex()
+    env = {"XDG_RUNTIME_DIR": str(cli.runtime), "XDG_STATE_HOME": str(cli.state), "TULLE_MESH": name}
+
+    def line():
+        done = cli("check", "-o", "json", env=env)
+        assert done.returncode == 0, done
+        return next(item for item in json.loads(done.stdout) if item["name"] == f"mesh {name}")
+    assert line()["verdict"] == "ok" and "not up" in line()["detail"]
+    assert cli("up", "--dir", tmp_path / "manifests", "--default-inbound-policy", "deny", "--no-prometheus", env=env).returncode == 0
+    pod = procs.Process("pod", [BIN / "tulle", "run", "--name", "one", "--", "sleep", "60"], tmp_path, env)
+    try:
+        def is_known():
+            return cli("get", "pods", "one", env=env).returncode == 0
+        wait_until("the pod is known", is_known, 20)
+        os.kill(int((cli.runtime / "tulle" / name / "control.pid").read_text().split()[0]), signal.SIGKILL)
+        wait_until("it has ended", lambda: "has died" in line()["detail"], 10)
+        told = line()
+        assert told["verdict"] == "warn", told
+        remedy = re.match("`tulle (up [^`]+)`", told["remedy"])[1].split()
+        assert remedy == ["up", "--mesh", name, "--dir", str(tmp_path / "manifests"), "--default-inbound-policy", "deny"], told
+        assert cli(*remedy, "--no-prometheus", env=env).returncode == 0
+        wait_until("the pod is known again", is_known, 20)
+        told = line()
+        assert told["verdict"] == "ok" and "up, with 1 workload" in told["detail"], told
+    finally:
+        pod.stop()
+        cli("down", "--purge", env=env)
+    assert "not up" in line()["detail"]
+
+
 def test_check_tells_when_certificates_end(mesh):
     mesh.up()
     mesh.origin("one", "one", ports="http1")
