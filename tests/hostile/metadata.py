@@ -3,9 +3,11 @@ clouds have it, and at 10.77.0.2, a host outside; a mesh on it; and a pod that a
 
 metadata.py FOLDER"""
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples/shop"), str(ROOT / "build/python")]
@@ -60,4 +62,7 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    # In here everybody is uid 0, whose usual folder in /tmp may be the real root's.
+    with tempfile.TemporaryDirectory(dir="/tmp") as runtime:
+        os.environ["XDG_RUNTIME_DIR"] = runtime
+        main(sys.argv[1])
