@@ -17,16 +17,24 @@ bool agrees(std::string_view text, std::string_view whole) {
   return text.substr(0, n) == whole.substr(0, n);
 }
 
-}  // namespace
+constexpr std::string_view kMethods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                         "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+constexpr std::string_view kBlanks = " \t\v\f", kEmptyLines = "\r\n";
 
-Detected detect(Bytes prefix) {
+size_t token_size(Bytes text) {
+  size_t n = 0;
+  while (n < text.size() && token_lower(text[n])) ++n;
+  return n;
+}
+
+// As a strict server reads it (RFC 9112 §3).
+Detected strictly(Bytes prefix) {
   if (agrees(prefix, kPreface)) return prefix.size() >= kPreface.size() ? Detected::kHttp2 : Detected::kNeedMore;
   if (prefix[0] == '\r') {
     if (!agrees(prefix, "\r\n")) return Detected::kNotHttp;
     prefix.remove_prefix(std::min<size_t>(2, prefix.size()));
   }
-  size_t n = 0;
-  while (n < prefix.size() && token_lower(prefix[n])) ++n;
+  size_t n = token_size(prefix);
   if (n > kMethodMax) return Detected::kNotHttp;
   if (n == prefix.size()) return Detected::kNeedMore;
   if (n == 0 || prefix[n] != ' ') return Detected::kNotHttp;
@@ -42,6 +50,50 @@ Detected detect(Bytes prefix) {
   constexpr std::string_view kVersion = "HTTP/1.";
   if (!agrees(prefix, kVersion)) return Detected::kNotHttp;
   return prefix.size() >= kVersion.size() ? Detected::kHttp1 : Detected::kNeedMore;
+}
+
+// As a server that takes almost anything might: a line of a token, white space, and HTTP/ in its last word; or, with a
+// standard method, a path (HTTP/0.9) or a control character.
+Detected loosely(Bytes prefix) {
+  const bool at_most = prefix.size() >= kDetectMax;
+  prefix.remove_prefix(std::min(prefix.find_first_not_of(kEmptyLines), prefix.size()));
+  size_t n = token_size(prefix);
+  if (n > kMethodMax) return Detected::kNotHttp;
+  if (n == prefix.size()) return at_most ? Detected::kNotHttp : Detected::kNeedMore;
+  if (n == 0 || !kBlanks.contains(prefix[n])) return Detected::kNotHttp;
+  Bytes method = prefix.substr(0, n), line = prefix.substr(n, prefix.find('\n', n) - n);
+  const bool whole = n + line.size() < prefix.size();
+  bool standard = std::ranges::any_of(kMethods, [&](std::string_view m) { return iequals(m, method); });
+  for (char c : line)
+    if ((static_cast<uint8_t>(c) < ' ' && c != '\r' && !kBlanks.contains(c)) || c == '\x7f')
+      return standard ? Detected::kHttp1 : Detected::kNotHttp;
+  if (!whole) return !at_most ? Detected::kNeedMore : standard ? Detected::kHttp1 : Detected::kNotHttp;
+
+  size_t last = line.find_last_not_of(" \t\v\f\r");
+  if (last == line.npos) return Detected::kNotHttp;
+  line = line.substr(0, last + 1);
+  constexpr std::string_view kVersion = "HTTP/";
+  if (iequals(line.substr(line.find_last_of(kBlanks) + 1).substr(0, kVersion.size()), kVersion))
+    return Detected::kHttp1;
+  // Text protocols have a GET, too: of a key, or in lower case.
+  standard = std::ranges::find(kMethods, method) != std::end(kMethods);
+  return standard && line[line.find_first_not_of(kBlanks)] == '/' ? Detected::kHttp1 : Detected::kNotHttp;
+}
+
+}  // namespace
+
+Detected detect(Bytes prefix) {
+  Detected strict = strictly(prefix);
+  return strict == Detected::kNotHttp ? loosely(prefix) : strict;
+}
+
+bool begins_with_method(Bytes prefix) {
+  prefix.remove_prefix(std::min(prefix.find_first_not_of(kEmptyLines), prefix.size()));
+  size_t n = token_size(prefix);
+  Bytes method = prefix.substr(0, n);
+  bool cut = n == prefix.size();
+  return n > 0 && (cut || kBlanks.contains(prefix[n])) &&
+         std::ranges::any_of(kMethods, [&](std::string_view m) { return cut ? m.starts_with(method) : m == method; });
 }
 
 namespace {

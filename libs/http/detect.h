@@ -14,9 +14,15 @@ enum class Detected : uint8_t { kNeedMore, kHttp1, kHttp2, kNotHttp };
 inline constexpr size_t kDetectMax = 8 * 1024 + 64;
 
 // HTTP/2: the first 14 bytes of its preface, "PRI * HTTP/2.0". HTTP/1: a request line up to "HTTP/1." (at most one
-// empty line before it). kNeedMore: still a possible start of either. A request target too long to decide is kHttp1,
-// so that it gets its 414.
+// empty line before it), and also whatever a server less strict than ours could take for one (any empty lines before
+// it, other white space, HTTP/0.9, other versions): it has to be refused by the codec, and not to pass as raw bytes
+// around all that is decided about requests. kNeedMore: still a possible start of either. A request target too long to
+// decide is kHttp1, so that it gets its 414.
 Detected detect(Bytes prefix);
+
+// Whether all of the prefix may be the start of a request with one of the standard methods, cut anywhere: "GE". For a
+// client that fell silent there.
+bool begins_with_method(Bytes prefix);
 
 struct ClientHello {
   std::string sni;                // host_name, lower case; "" when there is none

@@ -29,23 +29,46 @@ TEST(Detect, Table) {
   expect_detected("OPTIONS * HTTP/1.1\r\n", Detected::kHttp1);
   expect_detected("GET http://a/ HTTP/1.1\r\n", Detected::kHttp1);
   expect_detected("M-SEARCH / HTTP/1.1\r\n", Detected::kHttp1);
-  expect_detected("GET / HTTP/2.0\r\n", Detected::kNotHttp);
-  expect_detected("GET /\r\n", Detected::kNotHttp);  // HTTP/0.9
   expect_detected("PING\r\n", Detected::kNotHttp);
   expect_detected("*1\r\n$4\r\nPING\r\n", Detected::kNotHttp);
   expect_detected("EHLO mail.example\r\n", Detected::kNotHttp);
   expect_detected("SET key value\r\n", Detected::kNotHttp);
   expect_detected("SSH-2.0-OpenSSH_9.2p1 Debian\r\n", Detected::kNotHttp);
-  expect_detected("GET  / HTTP/1.1\r\n", Detected::kNotHttp);
   expect_detected(std::string_view("\x16\x03\x01\x02\x00\x01", 6), Detected::kNotHttp);
   expect_detected(std::string_view("\0\0\0\x08\x04\xd2\x16\x2f", 8), Detected::kNotHttp);
-  expect_detected("GET /\xc3\xa4 HTTP/1.1\r\n", Detected::kNotHttp);
   expect_detected("GET /abc HTTP", Detected::kNeedMore);
   expect_detected("GE", Detected::kNeedMore);
   expect_detected("", Detected::kNeedMore);
 }
 
+// No request that some server would take passes as raw bytes: the codec refuses it.
+TEST(Detect, WhatALaxServerWouldTakeIsHttp) {
+  for (const char* line :
+       {"GET / HTTP/2.0", "GET /", "GET\t/ HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1 ", "get  / http/1.0",
+        "FOO  /admin HTTP/1.1", "\nGET / HTTP/1.1", "\r\n\r\n\r\nGET / HTTP/1.1", "\r\rGET / HTTP/1.1",
+        "GET /\xc3\xa4 HTTP/1.1", "GET /\x01 HTTP/1.1", "GET /a b HTTP/1.1", "GET HTTP/1.1", "POST \"/\" HTTP/1.1"})
+    for (const char* end : {"\n", "\r\n"}) expect_detected(cat(line, end), Detected::kHttp1);
+}
+
+TEST(Detect, TextProtocolsAreNot) {
+  for (const char* text :
+       {"GET key\r\n", "get /a\r\n", "get a b c\r\n", "set key 0 0 5\r\nHTTP/\r\n", "OPTIONS rtsp://a RTSP/1.0\r\n",
+        "INVITE sip:b@a SIP/2.0\r\n", "SELECT 1\n", "\r\n\r\n*1\r\n", "USER a 0 * :HTTP\r\n", "put 1 2 3\r\n"})
+    expect_detected(text, Detected::kNotHttp);
+  expect_detected(std::string_view("\r\n\r\n\0\r\nQUIT\n", 12), Detected::kNotHttp);  // the PROXY protocol
+  expect_detected(std::string_view("abc \0\1\2", 7), Detected::kNotHttp);
+}
+
+TEST(Detect, AMethodThatWasCut) {
+  for (const char* text : {"G", "GE", "GET", "GET ", "GET /a b", "\r\nPOS", "DELETE\t"})
+    EXPECT_TRUE(begins_with_method(text));
+  for (const char* text : {"", "\r\n", "get", "GETS", "GET:", "HELLO", "*1"}) EXPECT_FALSE(begins_with_method(text));
+}
+
 TEST(Detect, IsNeverUndecidedAtTheMaximum) {
+  EXPECT_EQ(detect("FOO  " + std::string(kDetectMax, 'a')), Detected::kNotHttp);
+  EXPECT_EQ(detect("GET  " + std::string(kDetectMax, 'a')), Detected::kHttp1);
+  EXPECT_EQ(detect(std::string(kDetectMax, '\n')), Detected::kNotHttp);
   EXPECT_EQ(detect("GET /" + std::string(kDetectMax, 'a')), Detected::kHttp1);
   EXPECT_EQ(detect(std::string(kDetectMax, 'A')), Detected::kNotHttp);
   EXPECT_EQ(detect("\r\n" + std::string(kDetectMax - 2, 'A')), Detected::kNotHttp);

@@ -6,16 +6,10 @@
 #include "libs/tls/tls_stream.h"
 #include "libs/wire/transport.h"
 #include "proxy/inbound/inbound.h"
+#include "proxy/worker/first_bytes.h"
 
 namespace tulle::proxy::inbound {
 namespace {
-
-rt::Task<bool> read_more(net::Stream& client, Buffer& buffer) {
-  auto bytes = co_await client.read();
-  if (!bytes || bytes->empty()) co_return false;
-  buffer.append(*bytes);
-  co_return true;
-}
 
 enum class First : uint8_t { kTls, kPlain, kSilent, kGone };
 
@@ -37,29 +31,6 @@ rt::Task<First> detect_tls(rt::Reactor& reactor, net::Stream& client, Buffer& in
   }
 }
 
-enum class Speaks : uint8_t { kHttp1, kHttp2, kOpaque, kGone };
-
-rt::Task<Speaks> detect_http(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline) {
-  for (;;) {
-    if (!initial.empty()) {
-      switch (http::detect(initial.view())) {
-        case http::Detected::kHttp1: co_return Speaks::kHttp1;
-        case http::Detected::kHttp2: co_return Speaks::kHttp2;
-        case http::Detected::kNotHttp: co_return Speaks::kOpaque;
-        case http::Detected::kNeedMore: break;
-      }
-    }
-    auto more = co_await rt::until(reactor, deadline, read_more(client, initial));
-    if (!more) co_return Speaks::kOpaque;
-    if (!*more) co_return initial.empty() ? Speaks::kGone : Speaks::kOpaque;
-  }
-}
-
-rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal& changed) {
-  if (!co_await read_more(s, into)) ended = true;
-  changed.notify();
-}
-
 // What became of a client that was given time to speak.
 struct FirstWord {
   bool gone = false;                 // it has left
@@ -69,20 +40,11 @@ struct FirstWord {
   explicit FirstWord(std::unique_ptr<net::Stream> a) : app(std::move(a)) {}
 };
 
-// A client that says nothing for `wait` may be one of an application that speaks first. That is asked then, if it would
-// be let in as what it is so far, and whoever speaks first decides: `initial` gets what the client says.
-rt::Task<FirstWord> first_word(Inbound& in, const Peer& peer, const ServerPolicy& policy, net::Stream& client,
-                               Buffer& initial, Duration wait, TimePoint deadline) {
+// The application is asked, and whoever speaks first decides, be it after hours: what a client says is no more trusted
+// for being late. `initial` gets what it says.
+rt::Task<FirstWord> ask_app(Inbound& in, const Peer& peer, const PortWatch& watch, net::Stream& client,
+                            Buffer& initial) {
   rt::Reactor& reactor = in.worker.reactor;
-  if (!initial.empty() || in.worker.config.server_first_wait == 0s ||
-      !authorize({}, policy.authorizations, peer.client()) || !in.may_speak_first(peer.target))
-    co_return FirstWord();
-  auto spoke = co_await rt::until(reactor, std::min(reactor.now() + wait, deadline), read_more(client, initial));
-  if (spoke) co_return FirstWord(!*spoke);
-  if (!in.may_speak_first(peer.target)) co_return FirstWord();  // others have asked meanwhile
-
-  in.speculation(peer.target).dialled();
-  in.speculative_dials->add();
   rt::Signal changed(reactor);
   bool client_ended = false, app_ended = false;
   Buffer greeting;
@@ -93,47 +55,81 @@ rt::Task<FirstWord> first_word(Inbound& in, const Peer& peer, const ServerPolicy
     if (!dialled) co_return FirstWord(client_ended);
     app = std::move(*dialled);
     rt::Running app_reads(reactor, read_first(*app, greeting, app_ended, changed));
-    while (initial.empty() && greeting.empty() && !client_ended && !app_ended)
-      if (!co_await changed.wait_until(deadline)) break;
+    while (initial.empty() && greeting.empty() && !client_ended && !app_ended) co_await changed.wait();
   }
   if (client_ended) co_return FirstWord(true);
   if (greeting.empty() && !initial.empty()) co_return FirstWord();
-  in.speculative_used->add();
+  // It may have been long since the client was let in.
+  if (!authorize({}, in.policy(watch, peer.target.port)->authorizations, peer.client())) co_return FirstWord();
   client.write(greeting.view());
   co_return FirstWord(std::move(app));
 }
 
-rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const ServerPolicy& policy,
-                            std::unique_ptr<net::Stream> client, Buffer initial) {
-  Worker& w = in.worker;
-  TimePoint deadline = w.reactor.now() + policy.detect_timeout;
-  auto word = co_await first_word(in, peer, policy, *client, initial, w.config.server_first_wait, deadline);
-  if (word.gone) co_return;
-  if (word.app)
-    co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial),
-                                 std::move(word.app));
-  switch (co_await detect_http(w.reactor, *client, initial, deadline)) {
-    case Speaks::kHttp1:
-      co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp1, std::move(client),
-                                    std::move(initial));
-    case Speaks::kHttp2:
-      co_return co_await serve_http(in, std::move(peer), watch, httpio::Protocol::kHttp2, std::move(client),
-                                    std::move(initial));
-    case Speaks::kOpaque:
-      co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
-    case Speaks::kGone: co_return;
+// A client that says nothing for `wait` may be one of an application that speaks first. That is asked then, if it would
+// be let in as what it is so far.
+rt::Task<FirstWord> first_word(Inbound& in, const Peer& peer, const PortWatch& watch, net::Stream& client,
+                               Buffer& initial, Duration wait, TimePoint deadline) {
+  rt::Reactor& reactor = in.worker.reactor;
+  if (!initial.empty() || in.worker.config.server_first_wait == 0s ||
+      !authorize({}, in.policy(watch, peer.target.port)->authorizations, peer.client()))
+    co_return FirstWord();
+  for (;;) {
+    if (in.speaks_http(peer.target)) co_return FirstWord();
+    auto spoke = co_await rt::until(reactor, std::min(reactor.now() + wait, deadline), read_more(client, initial));
+    if (spoke) co_return FirstWord(!*spoke);
+    if (reactor.now() >= deadline) co_return FirstWord();
+    wait = SpeculativeDials::kTurn;
+    if (!in.speculation(peer.target).may_dial(reactor.now())) continue;
+    in.speculation(peer.target).dialled();
+    in.speculative_dials->add();
+    auto word = co_await ask_app(in, peer, watch, client, initial);
+    if (word.app) {
+      in.speculation(peer.target).used();
+      in.speculative_used->add();
+    }
+    if (word.app || word.gone || !initial.empty()) co_return word;
+    wait = 1s;  // the dial has failed
   }
 }
 
+// `opaque`: the client's proxy has found no HTTP in it; it may have been deceived.
+rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const ServerPolicy& policy,
+                            std::unique_ptr<net::Stream> client, Buffer initial, bool opaque) {
+  Worker& w = in.worker;
+  FirstWord word;
+  Speaks speaks = Speaks::kSilent;
+  TimePoint deadline = w.reactor.now() + policy.detect_timeout;
+  if (!opaque || !initial.empty()) {
+    word = co_await first_word(in, peer, watch, *client, initial, w.config.server_first_wait, deadline);
+    if (!word.app && !word.gone) speaks = co_await detect_http(w.reactor, *client, initial, deadline);
+  }
+  if (!word.app && !word.gone && speaks == Speaks::kSilent &&
+      authorize({}, in.policy(watch, peer.target.port)->authorizations, peer.client())) {
+    word = co_await ask_app(in, peer, watch, *client, initial);
+    if (!word.app && !word.gone && !initial.empty())
+      speaks = co_await detect_http(w.reactor, *client, initial, w.reactor.now() + policy.detect_timeout);
+  }
+  if (word.gone || speaks == Speaks::kGone) co_return;
+  if (speaks == Speaks::kHttp1 || speaks == Speaks::kHttp2)
+    co_return co_await serve_http(in, std::move(peer), watch,
+                                  speaks == Speaks::kHttp1 ? httpio::Protocol::kHttp1 : httpio::Protocol::kHttp2,
+                                  std::move(client), std::move(initial));
+  co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial), std::move(word.app));
+}
+
 // A connection whose port is known: by its policy's protocol.
-rt::Task<void> serve_port(Inbound& in, Peer peer, std::unique_ptr<net::Stream> client, Buffer initial) {
+rt::Task<void> serve_port(Inbound& in, Peer peer, std::unique_ptr<net::Stream> client, Buffer initial,
+                          bool opaque = false) {
   PortWatch watch = in.worker.ports.get(peer.target.port);
   ServerPolicyPtr policy = in.policy(watch, peer.target.port);
   using Kind = ServerPolicy::Kind;
   Kind kind = peer.passthrough ? Kind::kTls : policy->kind;
   switch (kind) {
     case Kind::kDetect:
-      co_await serve_detect(in, std::move(peer), watch, *policy, std::move(client), std::move(initial));
+      // Where nothing is decided about requests, raw bytes may be what they are said to be, as in Linkerd.
+      if (opaque && !policy->has_routes())
+        co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
+      co_await serve_detect(in, std::move(peer), watch, *policy, std::move(client), std::move(initial), opaque);
       break;
     case Kind::kHttp1: {
       // A peer proxy may have made HTTP/2 of it.
@@ -189,8 +185,10 @@ rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStre
       PortWatch watch = w.ports.get(peer.target.port);
       co_await in.await_policy(watch, peer.target.port);
       using Session = wire::TransportHeader::Session;
+      // Raw bytes are so only if the port's policy says the same: routes and headers are not got round by what is no
+      // HTTP to the sender's proxy, and is to the application.
       if (header.session == Session::kOpaque)
-        co_return co_await serve_tcp(in, std::move(peer), watch, std::move(client), std::move(initial));
+        co_return co_await serve_port(in, std::move(peer), std::move(client), std::move(initial), true);
       auto protocol = header.session == Session::kHttp2 ? httpio::Protocol::kHttp2 : httpio::Protocol::kHttp1;
       co_return co_await serve_http(in, std::move(peer), watch, protocol, std::move(client), std::move(initial));
     }
@@ -225,7 +223,7 @@ rt::Task<FirstWord> first_plain_word(Inbound& in, const Peer& peer, const Socket
   using Kind = ServerPolicy::Kind;
   if ((policy->kind != Kind::kDetect && policy->kind != Kind::kOpaque) || claims_falsely(in, peer, local))
     co_return FirstWord();
-  co_return co_await first_word(in, peer, *policy, client, initial,
+  co_return co_await first_word(in, peer, watch, client, initial,
                                 std::max(in.worker.config.server_first_wait, kLateHello), deadline);
 }
 

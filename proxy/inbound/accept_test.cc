@@ -158,7 +158,7 @@ TEST_F(PlainClients, AClientThatSpeaksLateIsHeard) {
   app_ends[1]->write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
   ASSERT_TRUE(turn_until([&] { return text.starts_with("HTTP/1.1 200 "); }));
   // It has been heard to speak HTTP: whoever is silent now is not the client of one that greets.
-  EXPECT_FALSE(inbound->may_speak_first(app->local()));
+  EXPECT_TRUE(inbound->speaks_http(app->local()));
 }
 
 TEST_F(PlainClients, DialsAreBounded) {

@@ -85,10 +85,9 @@ httpio::Client& Inbound::app(SocketAddr target, httpio::Protocol protocol) {
   return *client;
 }
 
-bool Inbound::may_speak_first(SocketAddr target) {
-  App& a = apps_[target];
-  return !(a.http1 && a.http1->connected()) && !(a.http2 && a.http2->connected()) &&
-         a.speculation.may_dial(worker.reactor.now());
+bool Inbound::speaks_http(SocketAddr target) {
+  const App& a = apps_[target];
+  return (a.http1 && a.http1->connected()) || (a.http2 && a.http2->connected());
 }
 
 std::string Inbound::sni_label(const std::string& sni) {

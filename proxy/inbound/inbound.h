@@ -70,8 +70,8 @@ struct Inbound {
   rt::Task<Result<std::unique_ptr<net::Stream>>> connect_app(SocketAddr target);
   // Dials of the application because a client was silent.
   SpeculativeDials& speculation(SocketAddr target) { return apps_[target].speculation; }
-  // It may be dialled so now: it has not been too often lately, and no connection to it is known to speak HTTP.
-  bool may_speak_first(SocketAddr target);
+  // A connection to it is open that speaks HTTP: it does not speak first.
+  bool speaks_http(SocketAddr target);
   observe::CounterRef speculative_dials, speculative_used;
   // What metrics call the server that a passed-through client asks for: its name, for as many as a workload may serve;
   // all others have one name, for clients may make up any number.

@@ -1,5 +1,7 @@
 #include "proxy/model/server.h"
 
+#include <algorithm>
+
 namespace tulle::proxy {
 namespace {
 
@@ -38,6 +40,10 @@ ServerPolicyPtr compile_server(const wire::Server& in, std::optional<IpAddr> pod
     out->routes.push_back(std::move(route));
   }
   return out;
+}
+
+bool ServerPolicy::has_routes() const {
+  return !std::ranges::all_of(routes, [](const InboundRoute& r) { return r.metadata.is_default(); });
 }
 
 ServerPolicyPtr invalid_server(std::string why) {

@@ -34,6 +34,9 @@ struct ServerPolicy {
   bool audit = false;   // default policy `audit`: allow, log and count what other policies would have denied
   std::string invalid;  // set: HTTP is answered with `invalid_reason`, others are refused
   Reason invalid_reason = Reason::kInvalidPolicy;
+
+  // Somebody has written routes for the port, and not only the default one is there.
+  bool has_routes() const;
 };
 using ServerPolicyPtr = std::shared_ptr<const ServerPolicy>;
 

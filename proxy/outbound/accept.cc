@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "libs/base/log.h"
-#include "libs/http/detect.h"
 #include "libs/rt/combine.h"
 #include "proxy/outbound/outbound.h"
+#include "proxy/worker/first_bytes.h"
 
 namespace tulle::proxy::outbound {
 namespace {
@@ -34,56 +34,22 @@ rt::Task<std::shared_ptr<const Resolved>> discover(Outbound& o, Target& target, 
   co_return resolved;
 }
 
-// More bytes of the client into `buffer`; false at its end.
-rt::Task<bool> read_more(net::Stream& client, Buffer& buffer) {
-  auto bytes = co_await client.read();
-  if (!bytes || bytes->empty()) co_return false;
-  buffer.append(*bytes);
-  co_return true;
-}
-
-struct Speaks {
-  enum class What : uint8_t { kHttp1, kHttp2, kOpaque, kGone } what;
-  explicit Speaks(What w) : what(w) {}
-};
-
-// Reads until the first bytes say what the client speaks; silence until `deadline` is opaque.
-rt::Task<Speaks> detect(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline) {
-  for (;;) {
-    if (!initial.empty()) {
-      switch (http::detect(initial.view())) {
-        case http::Detected::kHttp1: co_return Speaks(Speaks::What::kHttp1);
-        case http::Detected::kHttp2: co_return Speaks(Speaks::What::kHttp2);
-        case http::Detected::kNotHttp: co_return Speaks(Speaks::What::kOpaque);
-        case http::Detected::kNeedMore: break;
-      }
-    }
-    auto more = co_await rt::until(reactor, deadline, read_more(client, initial));
-    if (!more) co_return Speaks(Speaks::What::kOpaque);
-    if (!*more) co_return Speaks(initial.empty() ? Speaks::What::kGone : Speaks::What::kOpaque);
-  }
-}
-
 // A target of which nothing is configured about HTTP may be a server that speaks first; then its client is silent.
 bool may_be_server_first(Outbound& o, Target& t, const OutboundPolicy& policy) {
   if (o.worker.config.server_first_wait == 0s || t.client_first) return false;
   for (const auto& r : policy.http1.routes)
     if (!r.metadata.is_default()) return false;
-  return t.speculation.may_dial(o.worker.reactor.now());
+  return true;
 }
 
-rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal& changed) {
-  if (!co_await read_more(s, into)) ended = true;
-  changed.notify();
-}
-
-// The client has been silent: an opaque connection is made, and whoever speaks first decides. True: it was the server
-// (or the client spoke no HTTP), and all is done. False: go on and detect.
+// The client has been silent: an opaque connection is made, and whoever speaks first decides, be it after hours. True:
+// it was the server, and all is done. False: go on and detect. `speculative`: it is done early, and counts.
 rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Resolved> policy,
-                                std::unique_ptr<net::Stream>& client, Buffer& initial, TimePoint deadline) {
-  if (!t.speculation.may_dial(o.worker.reactor.now())) co_return false;  // others have dialled meanwhile
-  t.speculation.dialled();
-  o.speculative_dials->add();
+                                std::unique_ptr<net::Stream>& client, Buffer& initial, bool speculative) {
+  if (speculative) {
+    t.speculation.dialled();
+    o.speculative_dials->add();
+  }
   rt::Reactor& reactor = o.worker.reactor;
   rt::Signal changed(reactor);
   bool client_ended = false, server_ended = false;
@@ -95,8 +61,7 @@ rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Re
     if (!dialled) co_return false;
     upstream = std::move(*dialled);
     rt::Running server_reads(reactor, read_first(*upstream.stream, greeting, server_ended, changed));
-    while (initial.empty() && greeting.empty() && !client_ended && !server_ended)
-      if (!co_await changed.wait_until(deadline)) break;
+    while (initial.empty() && greeting.empty() && !client_ended && !server_ended) co_await changed.wait();
   }
   if (client_ended) {
     client.reset();
@@ -106,7 +71,10 @@ rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Re
     t.client_first = true;
     co_return false;  // the dial counts as nothing
   }
-  o.speculative_used->add();
+  if (speculative) {
+    t.speculation.used();
+    o.speculative_used->add();
+  }
   upstream.endpoint->tcp_series().read(greeting.size());
   client->write(greeting.view());
   co_await copy_opaque(o, std::move(client), std::move(initial), std::move(upstream));
@@ -117,22 +85,33 @@ rt::Task<void> serve_detect(Outbound& o, std::shared_ptr<Target> t, std::shared_
                             std::unique_ptr<net::Stream> client) {
   rt::Reactor& reactor = o.worker.reactor;
   Buffer initial;
-  TimePoint start = reactor.now();
-  TimePoint deadline = start + std::min(o.worker.config.outbound.detect_timeout, policy->policy().detect_timeout);
-  if (may_be_server_first(o, *t, policy->policy())) {
-    auto spoke = co_await rt::until(reactor, start + o.worker.config.server_first_wait, read_more(*client, initial));
+  TimePoint deadline =
+      reactor.now() + std::min(o.worker.config.outbound.detect_timeout, policy->policy().detect_timeout);
+  Duration wait = o.worker.config.server_first_wait;
+  while (initial.empty() && may_be_server_first(o, *t, policy->policy()) && reactor.now() < deadline) {
+    auto spoke = co_await rt::until(reactor, std::min(reactor.now() + wait, deadline), read_more(*client, initial));
     if (spoke && !*spoke) co_return;
     if (spoke) t->client_first = true;
-    else if (co_await try_server_first(o, *t, policy, client, initial, deadline)) co_return;
+    if (spoke || reactor.now() >= deadline) break;
+    wait = SpeculativeDials::kTurn;
+    if (!t->speculation.may_dial(reactor.now())) continue;
+    if (co_await try_server_first(o, *t, policy, client, initial, true)) co_return;
+    wait = 1s;  // if nobody has spoken, the dial has failed
   }
-  Speaks s = co_await detect(reactor, *client, initial, deadline);
-  switch (s.what) {
-    case Speaks::What::kHttp1:
+  Speaks speaks = co_await detect_http(reactor, *client, initial, deadline);
+  if (speaks == Speaks::kSilent) {
+    if (co_await try_server_first(o, *t, policy, client, initial, false)) co_return;
+    if (!initial.empty())
+      speaks = co_await detect_http(reactor, *client, initial, reactor.now() + policy->policy().detect_timeout);
+  }
+  switch (speaks) {
+    case Speaks::kHttp1:
       co_return co_await serve_http(o, t, httpio::Protocol::kHttp1, std::move(client), std::move(initial));
-    case Speaks::What::kHttp2:
+    case Speaks::kHttp2:
       co_return co_await serve_http(o, t, httpio::Protocol::kHttp2, std::move(client), std::move(initial));
-    case Speaks::What::kOpaque: co_return co_await serve_opaque(o, t, std::move(client), std::move(initial));
-    case Speaks::What::kGone: co_return;
+    case Speaks::kSilent:
+    case Speaks::kOpaque: co_return co_await serve_opaque(o, t, std::move(client), std::move(initial));
+    case Speaks::kGone: co_return;
   }
 }
 

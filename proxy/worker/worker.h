@@ -72,6 +72,10 @@ class SpeculativeDials {
     return dials_ < kInSecond;
   }
   void dialled() { ++dials_; }
+  // One of them was right: the server spoke first. It counts no more.
+  void used() { dials_ -= dials_ > 0; }
+  // Who may not dial now looks again after this.
+  static constexpr Duration kTurn = 100ms;
 
  private:
   static constexpr uint32_t kInSecond = 10;

@@ -193,6 +193,25 @@ def test_a_server_that_speaks_first(mesh):
     assert len(times) == 5 and sorted(times)[2] < 30, pod.log()
 
 
+def test_many_clients_at_once_of_a_server_that_speaks_first(mesh):
+    """Ten dials a second may be in vain; those that were not do not count, and nobody waits for the time of detection."""
+    mesh.up()
+    mesh.run("greeter", [PYTHON, "-c", GREETER], "--port", "imap=1430")
+    mesh.ready("greeter")
+    script = ("import socket, threading, time\n"
+              "start = time.monotonic()\n"
+              "def one():\n"
+              "    s = socket.create_connection(('greeter', 1430), 5); s.settimeout(15)\n"
+              "    print('greeted', s.recv(100)[:4], round(time.monotonic() - start, 2), flush=True)\n"
+              "threads = [threading.Thread(target=one) for _ in range(40)]\n"
+              "for t in threads: t.start()\n"
+              "for t in threads: t.join()\n")
+    pod = mesh.run("client", [PYTHON, "-c", script])
+    assert pod.wait(60) == 0, pod.log()
+    times = [float(line.split()[-1]) for line in pod.log().splitlines() if line.startswith("greeted b'* OK'")]
+    assert len(times) == 40 and max(times) < 5, sorted(times)
+
+
 def greeted(address, seconds):
     """(greeting, ms) for a client outside of the mesh."""
     start = time.monotonic()
