@@ -183,7 +183,7 @@ def write_plots(folder, lines, pairs):
             (folder / f"{file}.svg").write_text(plot(title, unit, groups, dict.fromkeys(shown)))
 
 
-def markdown(command, machine, versions, lines, scaling, pairs, ours, notes):
+def markdown(command, machine, versions, lines, scaling, counted, pairs, ours, notes):
     told = ", ".join(f"{k}: {'yes' if v is True else 'no' if v is False else v}" for k, v in machine.items())
     parts = ["# Results", f"Written by `{command}`. What the rows are: [README](../README.md).\n\nMachine: {told}.",
              "Compared: " + "; ".join(f"{k} {v}".strip() for k, v in versions.items()) + "."]
@@ -193,6 +193,8 @@ def markdown(command, machine, versions, lines, scaling, pairs, ours, notes):
               "Medians over the rounds; ratios are medians of the ratios within a round.", table(lines, pairs, ours)]
     if scaling:
         parts += ["## Scaling", scaling_table(scaling)]
+    if counted:
+        parts += ["## Counts of ours", "Per request, one at a time, each instruction of the worker counted.", counts_table(counted)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -203,6 +205,17 @@ def scaling_table(scaling):
         names = list(line.values)
         out.append(f"| {line.row.removeprefix('scaling, ')}: {names[0]} → {names[1]} | {line.measure} | {line.text(small)} | {line.text(large)} | {large / small:.2f} |" if small else
                    f"| {line.row} | {line.measure} | – | – | – |")
+    return "\n".join(out)
+
+
+def counts_table(counted):
+    sides = list(counted)
+    out = ["| per request | " + " | ".join(sides) + " |", "|---|" + "---:|" * len(sides)]
+    for what, of in (("system calls", lambda c: sum(c["syscalls"].values())), ("allocations", lambda c: c["allocations"]),
+                     ("user instructions", lambda c: sum(c["instructions"].values()))):
+        out.append(f"| {what} | " + " | ".join(f"{of(counted[s]):,g}" if what != "user instructions" else f"{of(counted[s]):,}" for s in sides) + " |")
+    for stage in dict.fromkeys(stage for s in sides for stage in counted[s]["instructions"]):
+        out.append(f"| – {stage} | " + " | ".join(f"{counted[s]['instructions'].get(stage, 0):,}" for s in sides) + " |")
     return "\n".join(out)
 
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 
 import configs
+import counts
 import envoy
 import machine
 import outcome
@@ -82,6 +83,16 @@ def versions(pairs):
     return {name: known.get(name, "") for name in pairs}
 
 
+def count(folder, binaries, notes):
+    """What a request costs ours in counts; None where it cannot be told."""
+    say("counting instructions")
+    try:
+        return counts.count(folder, binaries)
+    except counts.Unable as e:
+        notes.append(f"SKIPPED: counts of instructions: {e}")
+        return None
+
+
 BEGUN = time.monotonic()
 
 
@@ -109,28 +120,29 @@ def main():
         results = rows.measure_rows(chosen, pairs, args.quick, say)
         lines = [line for row in chosen for line in outcome.row_lines(row, results[row.name], OURS)]
         if not args.rows:
-            counts = rows.held(file_limit)
-            if counts != rows.HELD:
-                notes.append(f"{max(rows.HELD):,} idle connections: a process may open {file_limit:,} files here, so {max(counts):,} were held")
-            memory = rows.measure_memory(pairs, counts[:1 if args.quick else None], say)
+            held = rows.held(file_limit)
+            if held != rows.HELD:
+                notes.append(f"{max(rows.HELD):,} idle connections: a process may open {file_limit:,} files here, so {max(held):,} were held")
+            memory = rows.measure_memory(pairs, held[:1 if args.quick else None], say)
             starts = rows.measure_starts(pairs, 1 if args.quick else rows.STARTS, say)
             lines += [*outcome.memory_lines(memory, OURS), outcome.start_line(starts, OURS)]
             results |= {"memory": memory, "starts": starts}
         for pair in started:
             pair.stop()
         started.clear()
-        scaling = []
+        scaling, counted = [], None
         if not (args.rows or args.quick) and OURS in pairs:
             scaling, failed = scale.measure(folder, args.binaries, say)
             notes += failed
+            counted = count(folder, args.binaries, notes)
     finally:
         for pair in started:
             pair.stop()
         shutil.rmtree(folder, ignore_errors=True)
     args.results.mkdir(parents=True, exist_ok=True)
-    text = outcome.markdown(" ".join(["./dev bench", *sys.argv[1:]]) if args.results == RESULTS else "./dev bench", about, versions(pairs), lines, scaling, list(pairs), OURS, notes)
+    text = outcome.markdown(" ".join(["./dev bench", *sys.argv[1:]]) if args.results == RESULTS else "./dev bench", about, versions(pairs), lines, scaling, counted, list(pairs), OURS, notes)
     (args.results / "results.md").write_text(text)
-    (args.results / "results.json").write_text(outcome.as_json(about, versions(pairs), results, lines + scaling, notes))
+    (args.results / "results.json").write_text(outcome.as_json(about, versions(pairs), results | {"counts": counted}, lines + scaling, notes))
     outcome.write_plots(args.results, lines + scaling, pairs)
     print(text)
     say(f"done; table, JSON and plots are in {os.path.relpath(args.results)}")
