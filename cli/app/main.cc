@@ -18,7 +18,11 @@ using namespace tulle::cli;
 
 void add_version_command(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand("version", "Say which version this is.");
-  command.callback([&context] { context.exit_code = write_out(cat("tulle ", TULLE_VERSION, "\n")); });
+  add_output_option(command, context);
+  command.callback([&context] {
+    context.exit_code = write_out(context.output == "json" ? cat("{\"version\": \"", TULLE_VERSION, "\"}\n")
+                                                           : cat("tulle ", TULLE_VERSION, "\n"));
+  });
 }
 
 void add_completion_command(CLI::App& app, Context& context) {
@@ -31,6 +35,38 @@ void add_completion_command(CLI::App& app, Context& context) {
   command.footer(
       "  source <(tulle completion bash)        # bash, zsh\n  tulle completion fish | source         # fish");
   command.callback([&app, &context, shell] { context.exit_code = write_out(completion_script(app, *shell)); });
+}
+
+// "-o, --output" and so on: the options of a command.
+std::string accepted_options(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* o : command.get_options())
+    if (o->nonpositional()) names.push_back(o->get_name(false, true));
+  for (std::string& name : names)
+    if (size_t comma = name.find(','); comma != name.npos) name.insert(comma + 1, " ");
+  return join(names, "; ");
+}
+
+// What is wrong with the words that nothing of the command line takes, and what would be taken instead.
+std::string extras_text(const CLI::App& app) {
+  const CLI::App* command = &app;
+  std::string path, words;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    append(path, path.empty() ? "" : " ", command->get_name());
+  }
+  std::vector<std::string> extras = app.remaining(true), long_names;
+  const std::string extra = extras.empty() ? "" : extras.front();
+  for (const CLI::Option* o : command->get_options())
+    if (o->get_positional()) append(words, words.empty() ? "" : " ", o->get_type_name());
+    else
+      for (const std::string& name : o->get_lnames()) long_names.push_back(cat("--", name));
+  if (!extra.starts_with('-') || extra == "-")
+    return cat(path, ": found ", tulle::quoted(extra), "; accepted: ", words.empty() ? "" : cat(words, " and "),
+               "options (", accepted_options(*command), ")");
+  std::string meant = nearest_word(extra.substr(0, extra.find('=')), long_names);
+  return cat(path, ": there is no option ", extra, meant.empty() ? "" : cat("; did you mean ", meant, "?"),
+             "\nAccepted: ", accepted_options(*command));
 }
 
 // `tulle run` reads its own options up to the program's name; what follows is the program's. Puts "--" there, which is
@@ -49,7 +85,8 @@ Result<> separate_program(const CLI::App& run, std::vector<std::string>& args) {
     const CLI::Option* option = run.get_option_no_throw(name);
     if (!option)
       return fail(Code::kInvalid, cat("run: there is no option ", name,
-                                      "; an option of the program's own goes after its name, or after --"));
+                                      "; an option of the program's own goes after its name, or after --\nAccepted: ",
+                                      accepted_options(run)));
     bool takes_value = option->get_items_expected_max() > 0;
     bool has_value = is_long ? arg.contains('=') : arg.size() > 2;
     if (takes_value && !has_value) ++i;
@@ -119,7 +156,11 @@ int main(int argc, char** argv) {
     if (auto r = separate_program(*app.get_subcommand("run"), args); !r)
       throw CLI::ExtrasError(r.error().reason, CLI::ExitCodes::ExtrasError);
     std::ranges::reverse(args);  // as CLI11 takes them
-    app.parse(std::move(args));
+    try {
+      app.parse(std::move(args));
+    } catch (const CLI::ExtrasError&) {
+      throw CLI::ExtrasError(extras_text(app), CLI::ExitCodes::ExtrasError);
+    }
   } catch (const CLI::ParseError& e) {
     std::ostringstream out, err;
     bool asked_rightly = app.exit(e, out, err) == 0;  // --help

@@ -37,6 +37,13 @@ std::string plural_of(std::string_view kind) {
   return "";
 }
 
+// "pods" → "pod", for what is said of one.
+std::string singular_of(std::string_view plural) {
+  for (const KindName& k : kinds())
+    if (k.plural == plural) return std::string(k.others.front());
+  return std::string(plural);
+}
+
 std::string kind_list() {
   std::vector<std::string> names;
   for (const KindName& k : kinds()) names.emplace_back(k.plural);
@@ -177,7 +184,7 @@ int get(const Context& context, const GetOptions& options) {
       items.push_back(std::move(item));
   if (!options.name.empty() && items.empty())
     return report(
-        Error(Code::kNotFound, cat("there is no ", options.kind, " ", tulle::quoted(options.name),
+        Error(Code::kNotFound, cat("there is no ", singular_of(kind), " ", tulle::quoted(options.name),
                                    options.name_space.empty() ? "" : cat(" in namespace ", options.name_space))));
   if (context.output == "json") {
     list["items"] = items;

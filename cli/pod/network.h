@@ -14,6 +14,7 @@ namespace tulle::cli {
 
 // The port of the proxy's outbound listener in the pod.
 inline constexpr uint16_t kOutboundPort = 4140;
+inline constexpr uint16_t kDnsPort = 53;
 
 // Brings `lo` up and makes every IPv4 address local to it (`ip route add local 0.0.0.0/0 dev lo`), so that no packet
 // can leave and each can be answered here. kHostAddress becomes an address of it, for getaddrinfo's AI_ADDRCONFIG finds

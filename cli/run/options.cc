@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/pod/init.h"
+#include "cli/pod/network.h"
 #include "libs/base/strings.h"
 
 namespace tulle::cli {
@@ -32,6 +33,9 @@ Result<NamedPort> parse_port(std::string_view text) {
     text.remove_prefix(equals + 1);
   }
   TULLE_TRY(port.number, port_number(text, text));
+  if (port.number == kDnsPort || port.number == kOutboundPort)
+    return fail(Code::kInvalid, cat(port.number, ": the proxy listens on ports ", kDnsPort, " (DNS) and ",
+                                    kOutboundPort, " in the pod; accepted: any other"));
   return port;
 }
 

@@ -27,7 +27,7 @@ BAD = {
            "--no-prometheus": None, "--mesh": MESH},
     "down": {"--purge": None, "--mesh": MESH},
     "run": {"--mesh": MESH, "--service": NAME, "--namespace": NAME, "--name": NAME, "--service-account": NAME,
-            "--port": ["", "0", "65536", "http", "http=", "=80", "HTTP=80", "http=80x"], "--label": ["", "x", "=x"],
+            "--port": ["", "0", "65536", "http", "http=", "=80", "HTTP=80", "http=80x", "53", "dns=53", "4140"], "--label": ["", "x", "=x"],
             "--ready-path": ["/x", "x"],  # without a --port, and no path
             "--expose": ["", "8080", "x:1:2", "1:0", "65536:1", "127.0.0.1:1:", ":1:2"], "--host": ["", "0", "65536", "x", "-1"],
             "--grace": ["", "x", "5", "-1s", "1.5s"], "--proxy": None, "--proxy-log": None},
@@ -42,7 +42,7 @@ BAD = {
     "validate": {"--mesh": MESH, "--output": OUTPUT, "files": None},
     "check": {"--mesh": MESH, "--output": OUTPUT},
     "completion": {"shell": ["tcsh", ""]},
-    "version": {},
+    "version": {"--output": OUTPUT},
 }
 # What a command needs besides.
 WORDS = {"run": ["true"], "get": ["pods"], "diagnostics endpoints": ["a.b.svc.cluster.local:80"], "diagnostics policy": ["svc/a/b:80"],
@@ -91,6 +91,21 @@ def test_a_bad_value_is_refused_by_its_name(cli):
 def test_an_unknown_flag_is_refused(cli, command):
     done = cli(*command.split(), "--nonsense", *WORDS.get(command, []))
     assert done.returncode == (125 if command == "run" else 2) and "--nonsense" in done.stderr, done
+
+
+def test_what_is_too_much_is_named_with_what_is_accepted(cli):
+    for words, said in ((["down", "json", "--purge"], 'down: found "json"; accepted: options (-h, --help; --purge; --mesh)'),
+                        (["get", "pods", "one", "two", "three"], 'get: found "two"; accepted: KIND NAME and options (-h, --help; -n, --namespace; '),
+                        (["down", "-x", "json"], "down: there is no option -x\nAccepted: -h, --help; --purge; --mesh"),
+                        (["diagnostics", "endpoints", "a:80", "--outputs=json"], "diagnostics endpoints: there is no option --outputs=json; did you mean --output?\n")):
+        done = cli(*words)
+        assert done.returncode == 2 and done.stderr.startswith("tulle: " + said), done
+    done = cli("run", "--nonsense", "true")
+    assert done.returncode == 125 and "Accepted: -h, --help; --mesh; --service; -n, --namespace;" in done.stderr, done
+
+
+def test_the_version_as_json(cli):
+    assert cli("version").stdout == f"tulle {json.loads(cli('version', '-o', 'json').stdout)['version']}\n"
 
 
 def test_without_a_mesh_the_exit_code_is_3(cli):
