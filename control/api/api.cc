@@ -54,6 +54,28 @@ std::optional<WorkloadPath> workload_path(std::string_view path) {
   return WorkloadPath{parts[3], parts.size() == 5 ? parts[4] : ""};
 }
 
+constexpr std::string_view kResources = "/v1/resources/";
+constexpr std::string_view kQuestions[] = {"/v1/mesh",   "/v1/problems", "/v1/ended-workloads",   "/v1/endpoints",
+                                           "/v1/policy", "/v1/names",    "/v1/prometheus-targets"};
+
+// The one method that a path takes; "" where there is no such path.
+std::string_view method_of(std::string_view path) {
+  if (path == "/v1/workloads") return "POST";
+  if (auto workload = workload_path(path))
+    return workload->verb == "ready"  ? "POST"
+           : workload->verb.empty()   ? "DELETE"
+           : workload->verb == "hold" ? "GET"
+                                      : "";
+  if (path.starts_with(kResources) || std::ranges::find(kQuestions, path) != std::end(kQuestions)) return "GET";
+  return "";
+}
+
+ApiAnswer wrong_method(std::string_view accepted) {
+  ApiAnswer out = refuse(405, cat("accepted: ", accepted));
+  out.allow = accepted;
+  return out;
+}
+
 }  // namespace
 
 std::optional<std::string> Api::hold_id(const ApiRequest& request) {
@@ -64,23 +86,20 @@ std::optional<std::string> Api::hold_id(const ApiRequest& request) {
 
 ApiAnswer Api::handle(const ApiRequest& request, const ApiTime& time) {
   auto [path, query] = split_query(request.path);
+  std::string_view method = method_of(path);
+  if (method.empty()) return refuse(404, cat("no ", tulle::quoted(path)));
+  if (request.method != method) return wrong_method(method);
+  if (method == "GET") return get(path, query);
+  if (path == "/v1/workloads") return register_workload(request.body, time);
   auto workload = workload_path(path);
-  if (request.method == "GET" && !workload) return get(path, query);
-  if (path == "/v1/workloads")
-    return request.method == "POST" ? register_workload(request.body, time) : refuse(405, "accepted: POST");
-  if (workload && workload->verb == "ready")
-    return request.method == "POST" ? set_ready(workload->id, request.body, time) : refuse(405, "accepted: POST");
-  if (workload && workload->verb.empty())
-    return request.method == "DELETE" ? remove_workload(workload->id, time) : refuse(405, "accepted: DELETE");
-  return refuse(404, cat("no ", tulle::quoted(request.method), " ", tulle::quoted(path)));
+  return method == "POST" ? set_ready(workload->id, request.body, time) : remove_workload(workload->id, time);
 }
 
 ApiAnswer Api::handle_public(const ApiRequest& request) {
   std::string_view path = split_query(request.path).path;
-  if (request.method != "GET") return refuse(405, "accepted: GET");
-  if (path == "/v1/mesh") return mesh();
-  if (path == "/v1/prometheus-targets") return prometheus_targets();
-  return refuse(404, cat("no ", tulle::quoted(path)));
+  if (path != "/v1/mesh" && path != "/v1/prometheus-targets") return refuse(404, cat("no ", tulle::quoted(path)));
+  if (request.method != "GET") return wrong_method("GET");
+  return path == "/v1/mesh" ? mesh() : prometheus_targets();
 }
 
 ApiAnswer Api::get(std::string_view path, std::string_view query) {
@@ -91,9 +110,8 @@ ApiAnswer Api::get(std::string_view path, std::string_view query) {
   if (path == "/v1/policy") return policy(query);
   if (path == "/v1/names") return names(query);
   if (path == "/v1/prometheus-targets") return prometheus_targets();
-  constexpr std::string_view kResources = "/v1/resources/";
-  if (path.starts_with(kResources)) return resources(path.substr(kResources.size()), query);
-  return refuse(404, cat("no ", tulle::quoted(path)));
+  return path.starts_with(kResources) ? resources(path.substr(kResources.size()), query)
+                                      : refuse(404, cat("no ", tulle::quoted(path)));
 }
 
 // --- Workloads ---
@@ -227,29 +245,35 @@ size_t Api::missing(const std::vector<Ref>& expected) const {
 
 // --- Questions ---
 
-ApiAnswer Api::mesh() const {
-  size_t services = plane_.index().snapshot().all_services().size();
-  const Authorities& keys = plane_.authorities();
+static Json settings_of(const Api::Options& options, const Plane& plane) {
+  const Authorities& keys = plane.authorities();
   Json certificates = Json::array();
   certificates.push_back({{"name", "trust root"}, {"expires", format_rfc3339(keys.root.not_after())}});
   certificates.push_back({{"name", "issuer"}, {"expires", format_rfc3339(keys.issuer.not_after())}});
-  return answer({{"name", options_.mesh_name},
-                 {"version", options_.version},
-                 {"grpc", options_.grpc.to_string()},
-                 {"admin", options_.admin.to_string()},
-                 {"prometheusTargets", cat("http://", options_.admin.to_string(), "/v1/prometheus-targets")},
-                 {"clusterDomain", plane_.mesh().cluster_domain},
-                 {"trustDomain", plane_.mesh().trust_domain},
-                 {"defaultInboundPolicy", plane_.mesh().default_inbound_policy},
-                 {"manifestFolder", options_.manifests},
-                 {"logLevel", options_.log},
-                 {"certificates", std::move(certificates)},
-                 {"certificateLifetimeSeconds", to_seconds(plane_.options().certify.lifetime)},
-                 {"workloads", plane_.workloads().size()},
-                 {"services", services},
-                 {"manifests", plane_.folder().files().size()},
-                 {"resources", plane_.folder().size()},
-                 {"problems", all_problems().size()}});
+  return {{"name", options.mesh_name},
+          {"version", options.version},
+          {"grpc", options.grpc.to_string()},
+          {"admin", options.admin.to_string()},
+          {"prometheusTargets", cat("http://", options.admin.to_string(), "/v1/prometheus-targets")},
+          {"clusterDomain", plane.mesh().cluster_domain},
+          {"trustDomain", plane.mesh().trust_domain},
+          {"defaultInboundPolicy", plane.mesh().default_inbound_policy},
+          {"manifestFolder", options.manifests},
+          {"logLevel", options.log},
+          {"certificates", std::move(certificates)},
+          {"certificateLifetimeSeconds", to_seconds(plane.options().certify.lifetime)}};
+}
+
+std::string Api::settings() const { return dump(settings_of(options_, plane_)); }
+
+ApiAnswer Api::mesh() const {
+  Json out = settings_of(options_, plane_);
+  out.update({{"workloads", plane_.workloads().size()},
+              {"services", plane_.index().snapshot().all_services().size()},
+              {"manifests", plane_.folder().files().size()},
+              {"resources", plane_.folder().size()},
+              {"problems", all_problems().size()}});
+  return answer(out);
 }
 
 ApiAnswer Api::resources(std::string_view kind, std::string_view query) const {
@@ -268,8 +292,11 @@ ApiAnswer Api::resources(std::string_view kind, std::string_view query) const {
     for (const auto& [key, resource] : plane_.index().resources())
       if (!key.ns.empty()) namespaces.insert(key.ns);
   for (const std::string& used : namespaces)
-    if (!plane_.index().resources().contains({Kind::kNamespace, "", used}) && wanted({"", used}))
-      items.push_back(to_json(Resource(Namespace{{.name = used}})));
+    if (Namespace implied;
+        !plane_.index().resources().contains({Kind::kNamespace, "", "", used}) && wanted({"", used})) {
+      implied.meta.name = used;
+      items.push_back(to_json(Resource(std::move(implied))));
+    }
   if (known->kind == Kind::kEndpointSlice)
     for (const auto& [ref, entry] : snapshot.all_services())
       for (Json& slice : slices(entry))
@@ -357,7 +384,7 @@ ApiAnswer Api::policy(std::string_view query) const {
     auto policy = inbound_policy(snapshot, *port);
     return policy ? answer(to_json(*policy)) : refuse(policy.error());
   }
-  auto policy = outbound_policy(snapshot, std::get<wire::TrafficSpec>(*question));
+  auto policy = outbound_policy(snapshot, as_a_proxy_asks(snapshot, std::get<wire::TrafficSpec>(std::move(*question))));
   if (policy) return answer(to_json(*policy));
   if (policy.error().code != Code::kNotFound) return refuse(policy.error());
   return refuse(404, cat(policy.error().reason, "; accepted: ", kPolicyTargets));

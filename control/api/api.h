@@ -45,6 +45,7 @@ struct ApiAnswer {
   int status = 200;
   std::string body;             // JSON
   bool when_published = false;  // to be sent once proxies were told of what this request changed
+  std::string_view allow = {};  // of a 405: the method that the path takes
 };
 
 struct ApiTime {
@@ -73,6 +74,8 @@ class Api {
   ApiAnswer handle(const ApiRequest& request, const ApiTime& time);
   // The GETs that anybody on this machine may ask: mesh, prometheus-targets.
   ApiAnswer handle_public(const ApiRequest& request);
+  // What GET /v1/mesh says but for the counts, which do not last: for mesh.json.
+  std::string settings() const;
 
   // The ID of a hold request; nothing for any other.
   static std::optional<std::string> hold_id(const ApiRequest& request);

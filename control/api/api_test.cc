@@ -120,6 +120,10 @@ TEST_F(ApiTest, SaysWhenItsCertificatesEnd) {
   EXPECT_EQ(mesh["certificateLifetimeSeconds"], 86400);
   EXPECT_EQ(mesh["manifestFolder"], "");
   EXPECT_EQ(mesh["logLevel"], "info");
+  Json settings = Json::parse(api->settings());
+  EXPECT_FALSE(settings.contains("workloads"));
+  settings.update(mesh);
+  EXPECT_EQ(settings, mesh) << "mesh.json says the same, but for what does not last";
 }
 
 TEST_F(ApiTest, RemembersWhoEnded) {
@@ -221,6 +225,11 @@ TEST_F(ApiTest, AServiceGoesByItsShortName) {
   for (const char* target : {"api.shop", "api.shop:80", "api.shop.svc:8080", "api.shop.svc.cluster.local."})
     EXPECT_EQ(ok("GET", cat("/v1/endpoints?target=", target))["endpoints"][0]["pod"], "api-1") << target;
   EXPECT_EQ(ok("GET", "/v1/policy?target=api.shop")["protocol"], "detect");
+  // A port that it lacks is forbidden to those who dial it, so that is what is shown.
+  for (const char* target : {"api.shop:99", "svc/shop/api:99", "api.shop.svc.cluster.local.:99"}) {
+    std::string policy = ok("GET", cat("/v1/policy?target=", target)).dump();
+    EXPECT_THAT(policy, AllOf(HasSubstr("undefined-port"), HasSubstr("opaque"))) << target;
+  }
   EXPECT_THAT(error(404, "GET", "/v1/endpoints?target=api"), HasSubstr("accepted: NAME[.NAMESPACE"));
   EXPECT_THAT(error(404, "GET", "/v1/policy?target=api"), HasSubstr("accepted: NAME[.NAMESPACE"));
   auto events = plane->folder().update("a.yaml",
@@ -238,6 +247,8 @@ TEST_F(ApiTest, ListsWhatIsThereByUse) {
   Json spaces = ok("GET", "/v1/resources/namespaces")["items"];
   ASSERT_EQ(spaces.size(), 1u);
   EXPECT_EQ(spaces[0]["metadata"]["name"], "shop");
+  plane->apply(plane->folder().update("ns.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"), 1);
+  EXPECT_EQ(ok("GET", "/v1/resources/namespaces")["items"].size(), 1u) << "declared and used";
   Json slices = ok("GET", "/v1/resources/endpointslices")["items"];
   ASSERT_EQ(slices.size(), 2u) << "the two serve it on different ports";
   EXPECT_EQ(slices[0]["metadata"]["name"], "api");
@@ -258,6 +269,19 @@ TEST_F(ApiTest, SaysWhatIsWrong) {
   EXPECT_THAT(error(400, "POST", "/v1/workloads", R"({"address":"x"})"), HasSubstr("address"));
   EXPECT_THAT(error(404, "POST", "/v1/workloads/nix/ready", R"({"ready":true})"), HasSubstr("no workload"));
   EXPECT_THAT(error(405, "GET", "/v1/workloads/nix/ready"), HasSubstr("POST"));
+  for (auto [path, method] : {std::pair{"/v1/mesh", "GET"},
+                              {"/v1/resources/pods", "GET"},
+                              {"/v1/workloads", "POST"},
+                              {"/v1/workloads/x", "DELETE"},
+                              {"/v1/workloads/x/ready", "POST"},
+                              {"/v1/workloads/x/hold", "GET"}}) {
+    ApiAnswer answer = api->handle({"PUT", path, ""}, time);
+    EXPECT_EQ(answer.status, 405) << path;
+    EXPECT_EQ(answer.allow, method) << path;
+  }
+  EXPECT_EQ(api->handle({"PUT", "/v1/nix", ""}, time).status, 404);
+  EXPECT_EQ(api->handle_public({"PUT", "/v1/mesh", ""}).allow, "GET");
+  EXPECT_EQ(api->handle_public({"PUT", "/v1/problems", ""}).status, 404);
   EXPECT_THAT(error(404, "GET", "/v1/resources/gateways"), HasSubstr("accepted: namespaces"));
   EXPECT_THAT(error(400, "GET", "/v1/endpoints"), HasSubstr("target: missing"));
   EXPECT_THAT(error(400, "GET", "/v1/endpoints?target=%zz"), HasSubstr("target: missing"));

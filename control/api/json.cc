@@ -174,7 +174,9 @@ std::vector<Json> slices(const ServiceEntry& entry) {
     Json& slice = by_ports[ports.dump()];
     if (slice.is_null()) {
       EndpointSlice made;
-      made.meta = {.ns = service.ns, .name = service.name, .labels = {{"kubernetes.io/service-name", service.name}}};
+      made.meta.ns = service.ns;
+      made.meta.name = service.name;
+      made.meta.labels = {{"kubernetes.io/service-name", service.name}};
       if (by_ports.size() > 1) append(made.meta.name, "-", by_ports.size());
       slice = render(made);
       slice["ports"] = std::move(ports);

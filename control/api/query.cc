@@ -209,4 +209,20 @@ Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std:
                            cat(name->host, ".", parts[1], ".svc.", domain, ":", name->port)};
 }
 
+wire::TrafficSpec as_a_proxy_asks(const Snapshot& snapshot, wire::TrafficSpec question) {
+  auto* authority = std::get_if<std::string>(&question.target);
+  auto parts = authority ? split_host_port(*authority) : fail(Code::kInvalid, "");
+  if (!parts) return question;
+  std::string_view host = parts->host;
+  if (host.ends_with('.')) host.remove_suffix(1);
+  if (std::string domain = cat(".", snapshot.mesh().cluster_domain); host.ends_with(domain))
+    host.remove_suffix(domain.size());
+  auto labels = split(host, '.');
+  if (labels.size() != 3 || labels[2] != "svc") return question;
+  const ServiceEntry* entry = snapshot.service(Ref{std::string(labels[1]), std::string(labels[0])});
+  if (entry && entry->address)
+    question.target = SocketAddr(*entry->address, parts->port == 0 ? uint16_t{80} : parts->port);
+  return question;
+}
+
 }  // namespace tulle::control

@@ -45,4 +45,8 @@ Result<std::variant<wire::TrafficSpec, wire::PortSpec>> parse_policy_target(std:
                                                                             std::string_view domain,
                                                                             std::string_view client_ns);
 
+// The same question as a proxy asks it that an application's connection reaches: by the address of the Service, where
+// it has one. An authority is answered for any port.
+wire::TrafficSpec as_a_proxy_asks(const Snapshot& snapshot, wire::TrafficSpec question);
+
 }  // namespace tulle::control

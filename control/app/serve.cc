@@ -13,11 +13,14 @@ constexpr size_t kMaxBody = 1 << 20;
 constexpr size_t kMaxConnections = 50'000;
 using Exchange = std::unique_ptr<httpio::ServerExchange>;
 
-void respond(httpio::ServerExchange& exchange, int status, std::string_view type, std::string_view body) {
+// `allow`: of a 405, the method that would be right.
+void respond(httpio::ServerExchange& exchange, int status, std::string_view type, std::string_view body,
+             std::string_view allow = {}) {
   http::ResponseHead head;
   head.status = status;
   head.headers.add(http::HeaderId::kContentType, type);
   head.headers.add(http::HeaderId::kContentLength, cat(body.size()));
+  if (!allow.empty()) head.headers.add("allow", allow);
   if (!exchange.respond(head, body.empty()) || body.empty()) return;
   Buffer bytes;
   bytes.append(body);
@@ -26,7 +29,7 @@ void respond(httpio::ServerExchange& exchange, int status, std::string_view type
 }
 
 void respond(httpio::ServerExchange& exchange, const ApiAnswer& answer) {
-  respond(exchange, answer.status, "application/json", answer.body);
+  respond(exchange, answer.status, "application/json", answer.body, answer.allow);
 }
 
 rt::Task<Result<std::string>> read_body(httpio::ServerExchange& exchange) {
@@ -76,8 +79,7 @@ rt::Task<void> handle_api(ServeParts& parts, Exchange exchange) {
   if (auto id = Api::hold_id(request)) co_return co_await hold(parts, std::move(exchange), std::move(*id));
   auto body = co_await read_body(*exchange);
   if (!body) {
-    if (body.error().code == Code::kTooLarge)
-      respond(*exchange, {413, R"({"error":"the body has more than 1 MiB"})", false});
+    if (body.error().code == Code::kTooLarge) respond(*exchange, {413, R"({"error":"the body has more than 1 MiB"})"});
     co_return;
   }
   request.body = std::move(*body);
@@ -89,7 +91,7 @@ rt::Task<void> handle_api(ServeParts& parts, Exchange exchange) {
 rt::Task<void> handle_admin(ServeParts& parts, Exchange exchange) {
   std::string_view path = exchange->request.path;
   constexpr std::string_view kText = "text/plain";
-  if (exchange->request.method != "GET") respond(*exchange, 405, kText, "accepted: GET\n");
+  if (exchange->request.method != "GET") respond(*exchange, 405, kText, "accepted: GET\n", "GET");
   else if (path == "/live") respond(*exchange, 200, kText, "live\n");
   else if (path == "/ready")
     parts.settling.done() ? respond(*exchange, 200, kText, "ready\n") : respond(*exchange, 503, kText, "not ready\n");

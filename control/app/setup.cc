@@ -106,7 +106,7 @@ void save_addresses(const ControlOptions& o, Plane& plane) {
 }
 
 Result<> write_mesh_file(const ControlOptions& o, Api& api) {
-  return write_file_atomic(mesh_path(o), api.handle_public({"GET", "/v1/mesh", ""}).body, 0600);
+  return write_file_atomic(mesh_path(o), api.settings(), 0600);
 }
 
 void remove_mesh_file(const ControlOptions& o) {

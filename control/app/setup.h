@@ -30,7 +30,7 @@ Result<Listeners> open_listeners(rt::Reactor& reactor, const ControlOptions& opt
 // Writes the addresses of services if they have changed; tries again at the next call where it cannot.
 void save_addresses(const ControlOptions& options, Plane& plane);
 
-// mesh.json: what /v1/mesh says, for those who look for the ports.
+// mesh.json: the settings that /v1/mesh tells, for those who look for the ports.
 Result<> write_mesh_file(const ControlOptions& options, Api& api);
 void remove_mesh_file(const ControlOptions& options);
 

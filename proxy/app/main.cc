@@ -316,11 +316,34 @@ int run(const Config& config) {
   return 0;
 }
 
+constexpr const char* kHelp =
+    "tulle-proxy: the proxy beside each workload of a mesh; `tulle run` starts it.\n"
+    "It takes its settings from the environment (LINKERD2_PROXY_*, TULLE_PROXY_*; docs/configuration.md), and of "
+    "words\n"
+    "only these:\n"
+    "  -h, --help   this\n"
+    "  --version    which version this is\n";
+
+// The exit code where the words of the command line are all that was asked for.
+std::optional<int> answer_words(int argc, char** argv) {
+  if (argc < 2) return std::nullopt;
+  std::string_view word = argv[1];
+  bool help = word == "--help" || word == "-h";
+  if (argc > 2 || (!help && word != "--version")) {
+    std::string_view extra = argc > 2 ? argv[2] : argv[1];
+    std::fputs(cat("tulle-proxy: found ", quoted(extra), "; accepted: --help or --version\n").c_str(), stderr);
+    return kExitConfig;
+  }
+  std::fputs(help ? kHelp : "tulle-proxy " TULLE_VERSION "\n", stdout);
+  return std::fflush(stdout) == 0 ? 0 : kExitFailed;
+}
+
 }  // namespace
 }  // namespace tulle::proxy
 
-int main() {
+int main(int argc, char** argv) {
   using namespace tulle;
+  if (auto code = proxy::answer_words(argc, argv)) return *code;
   auto config = proxy::parse_config([](std::string_view name) -> std::optional<std::string> {
     const char* value = getenv(std::string(name).c_str());
     return value ? std::optional<std::string>(value) : std::nullopt;

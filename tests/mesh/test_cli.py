@@ -104,6 +104,16 @@ def test_what_is_too_much_is_named_with_what_is_accepted(cli):
     assert done.returncode == 125 and "Accepted: -h, --help; --mesh; --service; -n, --namespace;" in done.stderr, done
 
 
+def test_the_other_programs_help(binaries):
+    for program in ("tulle-proxy", "tulle-control"):
+        done = subprocess.run([BIN / program, "--help"], text=True, capture_output=True, timeout=10)
+        assert done.returncode == 0 and program in done.stdout and "--help" in done.stdout and done.stderr == "", done
+    done = subprocess.run([BIN / "tulle-proxy", "--version"], text=True, capture_output=True, timeout=10)
+    assert done.returncode == 0 and re.fullmatch(r"tulle-proxy [\d.]+\n", done.stdout), done
+    done = subprocess.run([BIN / "tulle-proxy", "--nonsense"], text=True, capture_output=True, timeout=10)
+    assert done.returncode == 64 and '"--nonsense"; accepted: --help or --version' in done.stderr, done
+
+
 def test_the_version_as_json(cli):
     assert cli("version").stdout == f"tulle {json.loads(cli('version', '-o', 'json').stdout)['version']}\n"
 
@@ -199,6 +209,13 @@ def test_check_tells_that_the_control_plane_has_died(cli, tmp_path):
         pod.stop()
         cli("down", "--purge", env=env)
     assert "not up" in line()["detail"]
+
+
+def test_what_does_not_exist_is_named_in_the_singular(mesh):
+    mesh.up()
+    for kind, one in (("pods", "pod"), ("svc", "service"), ("namespaces", "namespace")):
+        done = mesh.tulle("get", kind, "nope", "--mesh", mesh.name, check=False)
+        assert done.returncode == 1 and f'there is no {one} "nope"' in done.stderr, done
 
 
 def test_check_tells_when_certificates_end(mesh):
