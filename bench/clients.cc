@@ -81,7 +81,7 @@ class Http2 : public Client, http::H2Handler {
     Lane& lane = lanes_[key];
     lane.got = 0;
     if (kind_ == Kind::kStream && lane.id != 0) return session_.write_data(lane.id, message_);
-    auto id = session_.submit_request(head_, kind_ == Kind::kGet, reinterpret_cast<void*>(key + 1));
+    auto id = session_.submit_request(head_, kind_ == Kind::kGet, &lane);
     if (!id) die("request: " + id.error().reason);
     lane.id = *id;
     if (kind_ == Kind::kGet) return;
@@ -108,13 +108,14 @@ class Http2 : public Client, http::H2Handler {
     options.glitch_burst = 1 << 30;
     return options;
   }
-  size_t key_of(int32_t id) const { return reinterpret_cast<size_t>(session_.context(id)) - 1; }
+  Lane& lane_of(int32_t id) const { return *static_cast<Lane*>(session_.context(id)); }
+  size_t key_of(int32_t id) const { return static_cast<size_t>(&lane_of(id) - lanes_.data()); }
 
   void on_response(int32_t, http::ResponseHead&& head, bool end) override {
     if (head.status != 200 || end) die("answer: status " + std::to_string(head.status));
   }
   void on_data(int32_t id, Bytes data) override {
-    Lane& lane = lanes_[key_of(id)];
+    Lane& lane = lane_of(id);
     lane.got += data.size();
     session_.consume(id, data.size());
     if (kind_ == Kind::kStream && lane.got == message_.size()) done_(context_, key_of(id));
@@ -123,7 +124,7 @@ class Http2 : public Client, http::H2Handler {
     if (kind_ == Kind::kStream) die("the stream ended");
     if (kind_ == Kind::kUnary && (!trailers || trailers->get("grpc-status") != "0"))
       die("a call without grpc-status 0");
-    if (lanes_[key_of(id)].got == 0) die("an answer without a body");
+    if (lane_of(id).got == 0) die("an answer without a body");
     done_(context_, key_of(id));
   }
   void on_reset(int32_t, http::H2Code code, bool) override { die("stream reset: " + std::string(h2_code_name(code))); }

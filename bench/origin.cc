@@ -129,10 +129,9 @@ int main(int argc, char** argv) {
   using namespace tulle::bench;
   if (argc != 4) die("usage: ADDRESS HTTP2_PORT TCP_PORT");
   int epoll = epoll_create1(0);
-  for (int i : {2, 3}) {
-    int fd = listen_on(argv[1], argv[i]);
-    watch(epoll, fd, new Entry{fd, i == 2 ? '2' : 't', nullptr});
-  }
+  Entry http2{listen_on(argv[1], argv[2]), '2', nullptr}, tcp{listen_on(argv[1], argv[3]), 't', nullptr};
+  watch(epoll, http2.fd, &http2);
+  watch(epoll, tcp.fd, &tcp);
   epoll_event events[64];
   while (true) {
     int n = epoll_wait(epoll, events, 64, -1);
