@@ -3,6 +3,7 @@
 
 #include "libs/base/check.h"
 #include "libs/http/h1.h"
+#include "libs/http/hop_by_hop.h"
 
 namespace tulle::http {
 
@@ -69,6 +70,8 @@ struct H1Transcript {
     TULLE_CHECK(s.method == r.method && s.path == r.path && s.form == r.form && s.authority == r.authority);
     TULLE_CHECK(again.framing() == parser.framing() && again.content_length() == parser.content_length());
     TULLE_CHECK(in.empty());
+    strip_hop_by_hop(r.headers);
+    TULLE_CHECK(!r.headers.get(HeaderId::kConnection) && !r.headers.get(HeaderId::kUpgrade));
   }
   void on_response(ResponseHead& r) {
     append(text, r.status, r.reason);
