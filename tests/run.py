@@ -3,6 +3,9 @@ when the caller is root, the suites run as one made for the purpose, and as root
 
 The last line is `N passed, N failed, N skipped`; the exit code is 0 only if nothing failed and something passed.
 Arguments narrow the run: they go to pytest, and the unit tests and the second run are left out.
+
+TULLE_PRESET=asan or tsan (`./dev asan`, `./dev tsan`): the unit tests and the suites of SANITIZED with the programs of
+that build, as the caller. What a sanitizer has to say of them, in build/PRESET/reports, is a failure each.
 """
 import os
 import pathlib
@@ -15,8 +18,11 @@ import time
 import xml.etree.ElementTree as ET
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build" / os.environ.get("TULLE_PRESET", "dev")
+PRESET = os.environ.get("TULLE_PRESET", "dev")
+BUILD = ROOT / "build" / PRESET
 OF_THE_CLONE = ["tests/docs", "tests/layers"]  # read the sources, start nothing that could tell who runs it
+SANITIZED = ["tests/mesh", "tests/http", "tests/wire", "tests/control", "tests/hostile", "tests/conformance"]
+SCALE = {"asan": "4", "tsan": "8"}  # for bounds on time and memory: TULLE_TEST_SCALE
 # Pods and meshes have other means as root, and the demo captures packets, which only root may.
 ONLY_AS_ROOT = ["tests/interop"]
 AS_ROOT = [*ONLY_AS_ROOT, "tests/pod", "tests/mesh", "tests/demo/test_demo.py::test_the_demo_holds_its_conditions"]
@@ -107,17 +113,34 @@ def as_user(tally):
         shutil.rmtree(home, ignore_errors=True)
 
 
+def sanitized(tally, folder, words):
+    """The suites with programs that report what they do wrong; a report fails the run even where every test passes."""
+    reports = BUILD / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir()
+    os.environ |= {"TULLE_BIN": str(BUILD / "bin"), "TULLE_TEST_SCALE": SCALE[PRESET]}
+    if not words:
+        unit_tests(tally, folder)
+    pytest(tally, f"with {PRESET}", folder / "pytest.xml", words or SANITIZED, cwd=ROOT)
+    for path in sorted(reports.iterdir()):
+        print(f"\nFAILED: {path}:\n{path.read_text(errors='replace')[:4000]}", flush=True)
+        tally.failed += 1
+
+
 def main():
     words, tally = sys.argv[1:], Tally()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tulle-tests-") as name:
         folder = pathlib.Path(name)
-        if not words:
-            unit_tests(tally, folder)
-        whole_as_root = not words and os.getuid() == 0
-        pytest(tally, "as the caller", folder / "pytest.xml", OF_THE_CLONE + AS_ROOT if whole_as_root else words or ["tests"], cwd=ROOT)
-        if whole_as_root:
-            as_user(tally)
+        if PRESET in SCALE:
+            sanitized(tally, folder, words)
+        else:
+            if not words:
+                unit_tests(tally, folder)
+            whole_as_root = not words and os.getuid() == 0
+            pytest(tally, "as the caller", folder / "pytest.xml", OF_THE_CLONE + AS_ROOT if whole_as_root else words or ["tests"], cwd=ROOT)
+            if whole_as_root:
+                as_user(tally)
     heading(f"{time.monotonic() - start:.0f} s")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
     sys.exit(0 if tally.failed == 0 and tally.passed > 0 else 1)

@@ -10,8 +10,13 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 
 
+# How much slower and larger the programs are than usual: with sanitizers, tests/run.py says so.
+SCALE = float(os.environ.get("TULLE_TEST_SCALE", "1"))
+
+
 def wait_until(what, condition, seconds, every=0.02):
     """Returns the first true answer of `condition`; raises TimeoutError that says what was awaited after `seconds`."""
+    seconds *= SCALE
     deadline = time.monotonic() + seconds
     while True:
         answer = condition()

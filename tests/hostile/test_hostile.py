@@ -9,13 +9,14 @@ import re
 
 import pytest
 from pods import PORTS, RATE, Lab
+from procs import SCALE
 from support.mesh import Mesh, wait_until
 
 SECONDS = float(os.environ.get("TULLE_HOSTILE_SECONDS", "0.8"))
-MOST_GROWTH = 50 << 20  # bytes, while it lasts
-MOST_LEFT = 16 << 20    # bytes, soon after
-MOST_SLOW = 40 << 10    # bytes, for a connection with a body under way
-FLOOR = 12              # ms: a p99 within it is nobody's complaint where two cores are shared by all of this
+MOST_GROWTH = SCALE * (50 << 20)  # bytes, while it lasts
+MOST_LEFT = SCALE * (16 << 20)    # bytes, soon after
+MOST_SLOW = SCALE * (40 << 10)    # bytes, for a connection with a body under way
+FLOOR = SCALE * 12                # ms: a p99 within it is nobody's complaint where two cores are shared by all of this
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +82,7 @@ def check(lab, where, row, port, reason=None, within=3.0, requests=None, authori
     if reason is not None:
         if attack["ended"] < attack["connections"]:
             wrong.append(f"only {attack['ended']} of {attack['connections']} connections were ended")
-        if attack["slowest"] > within:
+        if attack["slowest"] > within * SCALE:
             wrong.append(f"a connection was ended after {attack['slowest']} s only")
         if reason and not any(re.fullmatch(reason, r) for r in seen["reasons"]):
             wrong.append(f"no metric says {reason}: {seen['reasons']}")
