@@ -41,7 +41,8 @@ struct RunOptions {
   std::vector<std::string> command;
 };
 
-// "http=8080" or "8080", and no port that is the proxy's in each pod. Names are those of Kubernetes: 1–15 of a–z, 0–9 and '-', with a letter.
+// "http=8080" or "8080", and no port that is the proxy's in each pod. Names are those of Kubernetes: 1–15 of a–z, 0–9
+// and '-', with a letter.
 Result<NamedPort> parse_port(std::string_view text);
 // "KEY=VALUE"; the value may be empty.
 Result<std::pair<std::string, std::string>> parse_label(std::string_view text);

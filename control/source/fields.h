@@ -25,6 +25,10 @@ class Report {
     add(Problem::Severity::kError, line, std::move(field), std::move(message));
     failed_ = true;
   }
+  // The document is left out, and that is an error to whoever wrote it; the rest of the file is good.
+  void leave_out(int line, std::string field, std::string message) {
+    add(Problem::Severity::kError, line, std::move(field), std::move(message));
+  }
   void warn(int line, std::string field, std::string message) {
     add(Problem::Severity::kWarning, line, std::move(field), std::move(message));
   }

@@ -15,7 +15,8 @@ std::vector<Event> Folder::update(std::string_view file, std::string_view text) 
   Parsed parsed = parse_manifest(file, text);
   File& state = files_[std::string(file)];
   state.problems = std::move(parsed.problems);
-  if (parsed.failed && state.good_once) return {};
+  state.stale = parsed.failed && state.good_once;
+  if (state.stale) return {};
   state.good_once = !parsed.failed;
   Resources resources;
   for (Resource& r : parsed.resources) {
@@ -28,6 +29,7 @@ std::vector<Event> Folder::update(std::string_view file, std::string_view text) 
 std::vector<Event> Folder::unreadable(std::string_view file, std::string_view reason) {
   File& state = files_[std::string(file)];
   state.problems = {{Problem::Severity::kError, std::string(file), 0, "", "", std::string(reason)}};
+  state.stale = state.good_once;
   return {};
 }
 
@@ -83,9 +85,7 @@ std::vector<Problem> Folder::problems() const {
                        "), so changes are not seen; what its files said last stays in force until it is back")});
   for (const auto& [name, file] : files_) {
     out.insert(out.end(), file.problems.begin(), file.problems.end());
-    bool failed =
-        std::any_of(file.problems.begin(), file.problems.end(), [](const Problem& p) { return p.is_error(); });
-    if (failed && file.good_once)
+    if (file.stale)
       out.push_back(
           {Problem::Severity::kWarning, name, 0, "", "", "the last good version of this file stays in force"});
     for (const auto& [key, resource] : file.resources) {

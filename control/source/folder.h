@@ -43,6 +43,7 @@ class Folder {
     Resources resources;
     std::vector<Problem> problems;
     bool good_once = false;
+    bool stale = false;  // the resources are those of an earlier version
   };
   std::vector<Event> replace(const std::string& file, Resources resources);
   const std::shared_ptr<const Resource>& winner(const ResourceKey& key) const;

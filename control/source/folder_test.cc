@@ -66,6 +66,15 @@ TEST(Folder, AFileThatWasNeverRightGivesItsGoodDocuments) {
               ElementsAre("Service default/api 0", "Service default/web 80"));
 }
 
+TEST(Folder, AKindThatIsNotActedOnHoldsNothingElseBack) {
+  Folder f;
+  std::string policy = "---\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: a}\n";
+  f.update("a.yaml", service("api", 80) + policy);
+  EXPECT_THAT(keys(f.update("a.yaml", service("api", 81) + policy)), ElementsAre("Service default/api 81"));
+  EXPECT_THAT(texts(f), ElementsAre(HasSubstr("AuthorizationPolicy is not acted on")));
+  EXPECT_TRUE(f.problems()[0].is_error());
+}
+
 TEST(Folder, TheFirstFileByNameWins) {
   Folder f;
   f.update("b.yaml", service("api", 82));

@@ -10,7 +10,11 @@ namespace tulle::control {
 namespace {
 
 // Which kinds there are, and what becomes of them.
-enum class Use : uint8_t { kRead, kLater, kForeign };
+enum class Use : uint8_t {
+  kRead,
+  kLater,     // its absence takes nothing from safety
+  kRestricts  // it says who may do what: whoever wrote it must know that it is not acted on
+};
 struct KnownKind {
   std::string_view group;
   std::string_view kind;
@@ -27,12 +31,12 @@ constexpr KnownKind kKinds[] = {
     {"gateway.networking.k8s.io", "GRPCRoute", Use::kLater, ""},
     {"gateway.networking.k8s.io", "TLSRoute", Use::kLater, ""},
     {"gateway.networking.k8s.io", "TCPRoute", Use::kLater, ""},
-    {"policy.linkerd.io", "ServerAuthorization", Use::kLater, ""},
-    {"policy.linkerd.io", "AuthorizationPolicy", Use::kLater, ""},
-    {"policy.linkerd.io", "MeshTLSAuthentication", Use::kLater, ""},
-    {"policy.linkerd.io", "NetworkAuthentication", Use::kLater, ""},
-    {"policy.linkerd.io", "HTTPLocalRateLimitPolicy", Use::kLater, ""},
-    {"policy.linkerd.io", "EgressNetwork", Use::kLater, ""},
+    {"policy.linkerd.io", "ServerAuthorization", Use::kRestricts, ""},
+    {"policy.linkerd.io", "AuthorizationPolicy", Use::kRestricts, ""},
+    {"policy.linkerd.io", "MeshTLSAuthentication", Use::kRestricts, ""},
+    {"policy.linkerd.io", "NetworkAuthentication", Use::kRestricts, ""},
+    {"policy.linkerd.io", "HTTPLocalRateLimitPolicy", Use::kRestricts, ""},
+    {"policy.linkerd.io", "EgressNetwork", Use::kRestricts, ""},
     {"linkerd.io", "ServiceProfile", Use::kLater, ""},
     {"workload.linkerd.io", "ExternalWorkload", Use::kLater, ""},
     {"multicluster.linkerd.io", "Link", Use::kLater, ""},
@@ -101,6 +105,11 @@ class Reader {
       const KnownKind* known = known_kind(group, kind);
       if (!known || known->use != Use::kRead) {
         for (const std::string& key : document.keys) fields.take(key);
+        if (known && known->use == Use::kRestricts)
+          return report.leave_out(document.line, "kind",
+                                  cat(kind,
+                                      " is not acted on by this version: left out, so it neither allows nor "
+                                      "restricts anything; what a Server's accessPolicy says holds"));
         report.warn(document.line, "kind",
                     known ? cat(kind, " is not acted on by this version: left out")
                           : cat(quoted(kind), " of ", group.empty() ? "v1" : quoted(group),

@@ -13,7 +13,7 @@ namespace tulle::control {
 struct Parsed {
   std::vector<Resource> resources;  // of the documents without an error
   std::vector<Problem> problems;    // at most 1000, in order
-  bool failed = false;              // some problem is an error
+  bool failed = false;              // a document that the mesh acts on has an error
 };
 
 // Reads one file: YAML or JSON, any number of documents, Lists included, at most 1 MiB. `file` is its name for

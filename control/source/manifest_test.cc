@@ -140,7 +140,10 @@ TEST(Manifest, ForeignKindsAreReportedNotFatal) {
       "a.yaml",
       "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {anything: goes}\n---\n"
       "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: y}\nspec: {a: b}\n");
-  EXPECT_FALSE(p.failed);
+  EXPECT_FALSE(p.failed) << "the rest of the file is in force";
+  ASSERT_EQ(p.problems.size(), 2u);
+  EXPECT_FALSE(p.problems[0].is_error());
+  EXPECT_TRUE(p.problems[1].is_error()) << "its author believes that access is restricted";
   EXPECT_THAT(problems(p), ElementsAre(HasSubstr("\"Deployment\" of \"apps\" is not a kind of the mesh: left out"),
                                        HasSubstr("AuthorizationPolicy is not acted on by this version")));
 }
