@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "libs/base/log.h"
 #include "libs/grpc/client.h"
 #include "libs/rt/scope.h"
@@ -297,12 +299,12 @@ class EndpointWatch final : public Listener {
       case wire::Update::Kind::kAdd:
         if (fresh_) set_.endpoints.clear();  // after a reconnect the first set replaces what was known
         set_.labels = std::move(update->labels);
-        for (auto& e : update->add) put(std::move(e));
+        put(std::move(update->add));
         set_.exists = true;
         break;
       case wire::Update::Kind::kRemove:
         if (fresh_) return;  // of a set that has not been sent yet
-        for (const SocketAddr& a : update->remove) std::erase_if(set_.endpoints, [&](auto& e) { return e->addr == a; });
+        take(absl::flat_hash_set<SocketAddr>(update->remove.begin(), update->remove.end()));
         break;
       case wire::Update::Kind::kNoEndpoints:
         set_.endpoints.clear();
@@ -330,11 +332,18 @@ class EndpointWatch final : public Listener {
   }
 
  private:
-  void put(wire::Endpoint&& e) {
-    auto at = std::ranges::find_if(set_.endpoints, [&](auto& known) { return known->addr == e.addr; });
-    auto next = std::make_shared<const wire::Endpoint>(std::move(e));
-    if (at != set_.endpoints.end()) *at = std::move(next);
-    else set_.endpoints.push_back(std::move(next));
+  // A service may have ten thousand: one walk for a whole message.
+  void put(std::vector<wire::Endpoint>&& added) {
+    absl::flat_hash_map<SocketAddr, size_t> place;
+    for (size_t i = 0; i < set_.endpoints.size(); ++i) place.emplace(set_.endpoints[i]->addr, i);
+    for (wire::Endpoint& e : added) {
+      auto [at, is_new] = place.emplace(e.addr, set_.endpoints.size());
+      if (is_new) set_.endpoints.emplace_back();
+      set_.endpoints[at->second] = std::make_shared<const wire::Endpoint>(std::move(e));
+    }
+  }
+  void take(const absl::flat_hash_set<SocketAddr>& gone) {
+    std::erase_if(set_.endpoints, [&](auto& e) { return gone.contains(e->addr); });
   }
   rt::Reactor& reactor_;
   std::string path_;

@@ -63,10 +63,15 @@ void Balancer::apply(const Discovered& d) {
   for (const auto& e : d.endpoints) update.add.push_back(*e);
   set_.stream_broken(now);
   auto changes = set_.apply(update, now);
-  for (EndpointId id : changes.added) place(id, d.labels);
-  for (EndpointId id : changes.replaced) {
-    slots_[id].endpoint->retire();
-    place(id, d.labels);
+  if (!changes.added.empty() || !changes.replaced.empty()) {
+    auto group = std::make_shared<const Endpoint::Group>(authority_, d.labels);
+    wire::LoadEstimate load = load_;
+    load.default_rtt = std::min(load.default_rtt, peers_estimate());
+    for (EndpointId id : changes.added) place(id, group, load);
+    for (EndpointId id : changes.replaced) {
+      slots_[id].endpoint->retire();
+      place(id, group, load);
+    }
   }
   collect();
   if (endpoints_gauge_) endpoints_gauge_->set(static_cast<double>(set_.present_count()));
@@ -76,13 +81,12 @@ void Balancer::apply(const Discovered& d) {
 
 // A new endpoint counts as ready: connections are made when requests need them, and a failure to make one costs the
 // request nothing, for it can safely go elsewhere.
-void Balancer::place(EndpointId id, const wire::Labels& labels) {
+void Balancer::place(EndpointId id, const std::shared_ptr<const Endpoint::Group>& group,
+                     const wire::LoadEstimate& load) {
   if (slots_.size() <= id) slots_.resize(id + 1);
   slots_[id].probing.reset();
-  wire::LoadEstimate load = load_;
-  load.default_rtt = std::min(load.default_rtt, peers_estimate());
-  slots_[id].endpoint = std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)),
-                                                   labels, authority_, load);
+  slots_[id].endpoint =
+      std::make_shared<Endpoint>(worker_, std::make_shared<const wire::Endpoint>(set_.info(id)), group, load);
   set_.set_ready(id, true);
 }
 

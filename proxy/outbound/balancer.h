@@ -44,7 +44,7 @@ class Balancer {
   rt::Task<void> follow();
   rt::Task<void> probe(EndpointId id);
   void apply(const Discovered& d);
-  void place(EndpointId id, const wire::Labels& labels);
+  void place(EndpointId id, const std::shared_ptr<const Endpoint::Group>& group, const wire::LoadEstimate& load);
   std::shared_ptr<Endpoint> choose(const Endpoint* not_this);
   Duration peers_estimate() const;
   void note_readiness();

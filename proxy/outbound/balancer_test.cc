@@ -93,7 +93,8 @@ rt::Task<void> get(Endpoint& e, http::Version version, bool& done) {
 void connections_are_counted(Fixture& f, httpio::Protocol protocol, http::Version version) {
   f.scope.spawn(f.serve(protocol));
   auto info = std::make_shared<const wire::Endpoint>(f.endpoint());
-  auto e = std::make_unique<Endpoint>(f.worker, info, wire::Labels(), "web", wire::LoadEstimate());
+  auto e = std::make_unique<Endpoint>(f.worker, info, std::make_shared<const Endpoint::Group>("web", wire::Labels()),
+                                      wire::LoadEstimate());
   bool done = false;
   rt::Running asking(f.reactor, get(*e, version, done));
   ASSERT_TRUE(f.turn_until([&] { return done; }));

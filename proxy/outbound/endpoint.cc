@@ -19,16 +19,29 @@ std::vector<std::pair<std::string, std::string>> dst_labels(const wire::Labels& 
 
 }  // namespace
 
-Endpoint::Endpoint(Worker& worker, std::shared_ptr<const wire::Endpoint> info, const wire::Labels& set_labels,
-                   const std::string& authority, const wire::LoadEstimate& load)
+Endpoint::Endpoint(Worker& worker, std::shared_ptr<const wire::Endpoint> info, std::shared_ptr<const Group> group,
+                   const wire::LoadEstimate& load)
     : worker_(worker),
       info_(std::move(info)),
       load_(load.default_rtt, load.decay, worker.reactor.now()),
-      series_(worker.metrics, observe::outbound_endpoint(authority, info_->addr.ip.to_string(), info_->addr.port,
-                                                         tls_state(*info_), dst_labels(set_labels, info_->labels))),
-      tcp_series_(worker.metrics,
-                  observe::outbound_tcp_destination(authority, info_->addr.ip.to_string(), info_->addr.port,
-                                                    tls_state(*info_), dst_labels(set_labels, info_->labels))) {}
+      group_(std::move(group)) {}
+
+observe::HttpSeries& Endpoint::series() {
+  if (!series_)
+    series_ = std::make_unique<observe::HttpSeries>(
+        worker_.metrics, observe::outbound_endpoint(group_->authority, info_->addr.ip.to_string(), info_->addr.port,
+                                                    tls_state(*info_), dst_labels(group_->labels, info_->labels)));
+  return *series_;
+}
+
+observe::TcpSeries& Endpoint::tcp_series() {
+  if (!tcp_series_)
+    tcp_series_ = std::make_unique<observe::TcpSeries>(
+        worker_.metrics,
+        observe::outbound_tcp_destination(group_->authority, info_->addr.ip.to_string(), info_->addr.port,
+                                          tls_state(*info_), dst_labels(group_->labels, info_->labels)));
+  return *tcp_series_;
+}
 
 // A TCP connection, with TLS where discovery says who must answer.
 rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect(bool opaque) {
@@ -68,14 +81,14 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::open_stream() { return 
 rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect_counted() {
   auto stream = co_await connect(false);
   if (!stream) co_return stream;
-  tcp_series_.opened();
-  (*stream)->set_meters(tcp_series_.read_meter(), tcp_series_.write_meter());
+  tcp_series().opened();
+  (*stream)->set_meters(tcp_series().read_meter(), tcp_series().write_meter());
   (*stream)->set_watcher(this);
   co_return stream;
 }
 
 void Endpoint::on_closed(const std::optional<Error>& error) {
-  tcp_series_.closed(error ? code_name(error->code) : std::string_view());
+  tcp_series().closed(error ? code_name(error->code) : std::string_view());
 }
 
 httpio::Client& Endpoint::http1() {

@@ -19,9 +19,14 @@ namespace tulle::proxy::outbound {
 
 class Endpoint final : private net::Stream::Watcher {
  public:
-  // `set_labels`: of the set it is in. `authority`: the service's name, for metrics; "" for a fixed endpoint.
-  Endpoint(Worker& worker, std::shared_ptr<const wire::Endpoint> info, const wire::Labels& set_labels,
-           const std::string& authority, const wire::LoadEstimate& load);
+  // What metrics say of the set that it is in; shared by all of the set.
+  struct Group {
+    std::string authority;  // the service's name; "" for a fixed endpoint
+    wire::Labels labels;
+    Group(std::string a, wire::Labels l) : authority(std::move(a)), labels(std::move(l)) {}
+  };
+  Endpoint(Worker& worker, std::shared_ptr<const wire::Endpoint> info, std::shared_ptr<const Group> group,
+           const wire::LoadEstimate& load);
   Endpoint(const Endpoint&) = delete;
 
   const wire::Endpoint& info() const { return *info_; }
@@ -75,8 +80,9 @@ class Endpoint final : private net::Stream::Watcher {
 
   // Discovery no longer lists it: no new connections; idle ones close.
   void retire();
-  observe::HttpSeries& series() { return series_; }
-  observe::TcpSeries& tcp_series() { return tcp_series_; }
+  // Made when they are first needed: of thousands of endpoints a proxy uses few, and series are most of what one costs.
+  observe::HttpSeries& series();
+  observe::TcpSeries& tcp_series();
 
  private:
   rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> send_upgraded(http::RequestHead& head, bool end);
@@ -92,8 +98,9 @@ class Endpoint final : private net::Stream::Watcher {
   PeakEwma load_;
   uint32_t in_flight_ = 0;
   bool measured_ = false;
-  observe::HttpSeries series_;
-  observe::TcpSeries tcp_series_;
+  std::shared_ptr<const Group> group_;
+  std::unique_ptr<observe::HttpSeries> series_;
+  std::unique_ptr<observe::TcpSeries> tcp_series_;
   std::unique_ptr<httpio::Client> http1_, http2_;
 };
 
