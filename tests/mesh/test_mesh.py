@@ -174,8 +174,9 @@ def plain(address, port, data=b"GET / HTTP/1.1\r\nHost: x\r\nx-id: plain\r\nConn
         return b""
 
 
-GREETER = ("import socket; s = socket.create_server(('0.0.0.0', 1430))\n"
-           "while True: c, _ = s.accept(); print('taken', flush=True); c.sendall(b'* OK hello\\r\\n'); c.recv(1); c.close()")
+GREETER = ("import socket, threading; s = socket.create_server(('0.0.0.0', 1430), backlog=100)\n"
+           "def greet(c): c.sendall(b'* OK hello\\r\\n'); c.recv(1); c.close()\n"
+           "while True: c, _ = s.accept(); print('taken', flush=True); threading.Thread(target=greet, args=(c,), daemon=True).start()")
 
 
 def test_a_server_that_speaks_first(mesh):
