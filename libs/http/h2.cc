@@ -134,6 +134,10 @@ size_t H2Session::pending(int32_t id) const {
   return s ? s->out.size() : 0;
 }
 
+void H2Session::tell_sent(int32_t id) {
+  if (Impl::Stream* s = impl_->find(id)) s->tell_sent = !s->out.empty();
+}
+
 void H2Session::consume(int32_t id, size_t n) {
   Impl::Stream* s = impl_->find(id);
   if (!s) return;

@@ -95,7 +95,7 @@ class H2Handler {
   // The last word about a stream that the handler knows of: both sides are done or it was reset. Its context pointer
   // is given back here. Not called by the session's destructor.
   virtual void on_closed(int32_t id, void* context) {}
-  // Unsent bytes of this stream fell to H2Options::write_mark from above.
+  // Unsent bytes of this stream fell to H2Options::write_mark from above, or to none after tell_sent().
   virtual void on_writable(int32_t id) {}
   // The peer will take no stream above last_id; those above it were never seen (on_reset with kRefusedStream follows
   // for each, so they are safe to retry).
@@ -154,6 +154,8 @@ class H2Session {
   // on_writable is to be called for this stream when its unsent bytes fall to its mark, though they may never have been
   // above it: the mark depends on the others.
   void want_room(int32_t id);
+  // on_writable is called, once, when nothing is pending.
+  void tell_sent(int32_t id);
   // Gives flow-control credit for n bytes of on_data that were passed on. What a stream had not consumed when it
   // closed is credited to the connection by itself.
   void consume(int32_t id, size_t n);

@@ -58,6 +58,7 @@ struct H2Session::Impl {
     bool reset_sent = false;    // nothing more is sent on it
     bool queued = false;        // it is in `ready` or in `blocked`
     bool over_mark = false;     // pending went over write_mark
+    bool tell_sent = false;     // on_writable is due when nothing is pending
     uint8_t interims = 0;       // client: 1xx heads that came
     uint32_t head_bytes = 0;    // of the head that the handler was given
     void* context = nullptr;

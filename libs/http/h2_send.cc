@@ -255,10 +255,10 @@ void H2Session::Impl::put_data(Stream& s, Buffer& out) {
     send_window -= static_cast<int64_t>(n);
     if (n == kept || n >= kSmall || end) glitches.earn(2);
   }
-  if (s.over_mark && s.out.size() <= write_mark()) {
-    s.over_mark = false;
-    writable.push_back(s.id);
-  }
+  bool fell = s.over_mark && s.out.size() <= write_mark(), sent = s.tell_sent && s.out.empty();
+  if (fell) s.over_mark = false;
+  if (sent) s.tell_sent = false;
+  if (fell || sent) writable.push_back(s.id);
   if (all && s.trailers) {
     H2Fields fields;
     if (!h2_fields_of_trailers(*s.trailers, fields)) TULLE_BUG("trailers changed after they were checked");

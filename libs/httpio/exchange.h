@@ -37,6 +37,8 @@ class Exchange : public rt::Pooled {
   // ---- The message that comes in
   // The next bytes of its body, at most so many; empty at its end. Error: it broke off.
   rt::Task<Result<Buffer>> read(size_t most = SIZE_MAX);
+  // All of it has come.
+  bool complete() const { return ended_; }
   // All of it has come and was read.
   bool ended() const { return ended_ && in_.empty(); }
   // All of it has come, and was no more than its head. An HTTP/2 head that does not end its stream says that something
@@ -56,7 +58,8 @@ class Exchange : public rt::Pooled {
   virtual bool crowded() const { return false; }
   // Somebody waits for room: changed() is to be notified when there is.
   virtual void make_room() {}
-  // Waits until the exchange may be destroyed without loss of what was written. Error as above.
+  // Waits until the exchange may be destroyed or reset without loss of what was written: without end if the peer does
+  // not read. Error as above.
   rt::Task<Result<>> sent();
   // Ends it. Error: the trailers cannot be sent. Of a tunnel: this direction only; the other one goes on.
   virtual Result<> finish(const http::Headers* trailers = nullptr) = 0;
@@ -92,8 +95,8 @@ class Exchange : public rt::Pooled {
   virtual void consumed(size_t n) = 0;
   // Bytes written and not yet sent.
   virtual size_t unsent() const = 0;
-  // Some of them would be lost if the exchange were destroyed now: its connection goes with it.
-  virtual bool flushing() const { return false; }
+  // Some of them would be lost if the exchange were reset now. changed() is notified when none is any more.
+  virtual bool flushing() = 0;
   void count_out(size_t n) { bytes_out_ += n; }
 
  private:
@@ -154,7 +157,8 @@ class ClientExchange : public Exchange {
 // that the exchange may be destroyed after both directions without loss. Error: either side broke off.
 rt::Task<Result<>> relay(Exchange& from, Exchange& to);
 
-// Handles one request. Started once its head is complete; cancelled when the client goes away.
+// Handles one request. Started once its head is complete; cancelled when the client goes away
+// (ServeOptions::broken_request_grace).
 using Handler = std::function<rt::Task<void>(std::unique_ptr<ServerExchange>)>;
 
 }  // namespace tulle::httpio

@@ -88,7 +88,10 @@ class H1ClientExchange final : public ClientExchange {
 
   void reset(http::H2Code) override {
     if (!conn_) return;
-    conn_->stream_->abort();
+    // What was sent of a body arrives, and its framing says that it is not all.
+    bool incomplete = !conn_->request_sent_ && (framing_ == Framing::kChunked || left_ > 0);
+    if (incomplete && unsent() == 0) conn_->stream_->shutdown_write();
+    else conn_->stream_->abort();
     conn_->die(Error(Code::kCancelled, "request given up"));
   }
 
@@ -97,7 +100,7 @@ class H1ClientExchange final : public ClientExchange {
     if (conn_) conn_->stream_->changed().notify();
   }
   size_t unsent() const override { return conn_ ? conn_->stream_->pending() : 0; }
-  bool flushing() const override { return tunnel() && unsent() > 0; }
+  bool flushing() override { return unsent() > 0; }
 
  private:
   friend class H1Client;

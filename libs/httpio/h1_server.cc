@@ -45,13 +45,15 @@ class H1ServerExchange final : public ServerExchange {
     if (conn_) conn_->stream_->changed().notify();
   }
   size_t unsent() const override { return conn_ ? conn_->stream_->pending() : 0; }
+  bool flushing() override { return false; }  // the connection sends it, whatever becomes of the exchange
 
  private:
   friend class H1Server;
   // The client gets what there is of the response and sees by its framing that it is not all; only where nothing but
   // the end of the connection could tell is the connection reset.
   void break_off() {
-    if (!responded_ || framing_ == Framing::kUntilClose || framing_ == Framing::kTunnel) conn_->aborted_ = true;
+    if (!responded_ || framing_ == Framing::kUntilClose || framing_ == Framing::kTunnel)
+      conn_->aborted_ = conn_->rest_first_ = true;
   }
   void done(bool reusable) { std::exchange(conn_, nullptr)->release(reusable); }
   BodyFraming choose_framing(const http::ResponseHead& head, bool end);
@@ -179,6 +181,7 @@ size_t H1Server::Held::held() const {
 
 void H1Server::Held::shed() {
   server.aborted_ = true;
+  server.rest_first_ = false;
   server.cancel(Error(Code::kExhausted, "memory", Side::kSelf));
   server.stream_->abort();
   server.stream_->interrupt_read();
@@ -198,15 +201,17 @@ rt::Task<void> H1Server::run() {
       auto bytes = co_await stream_->read();
       read_deadline_.disarm();
       if (!bytes) {
-        if (bytes.error().code != Code::kCancelled) co_return;
+        if (bytes.error().code != Code::kCancelled) co_return co_await pass_on(std::move(bytes).error());
         if (!current_ && parser_.in_message() && request_ended_)
           reject(408, "the head of the request did not come in time");
         if (!current_) break;
         continue;
       }
       if (bytes->empty()) {
-        if (!on_eof() || !co_await settle()) break;
-        continue;
+        if (on_eof() && co_await settle()) continue;
+        if (current_)
+          co_await pass_on(Error(Code::kReset, "the client closed the connection inside its request", Side::kClient));
+        break;
       }
       in = *bytes;
     }
@@ -218,6 +223,7 @@ rt::Task<void> H1Server::run() {
   }
   handling_.reset();
   if (!aborted_) co_await close_gently();
+  else if (rest_first_) co_await reset_gently();
   else stream_->abort();
 }
 
@@ -276,11 +282,11 @@ rt::Task<bool> H1Server::settle() {
       answer_by_ = stream_->reactor().now() + options_.half_closed_timeout;
     }
     if (stream_->broken()) {
-      cancel(Error(Code::kReset, "the client reset the connection", Side::kClient));
+      co_await pass_on(Error(Code::kReset, "the client reset the connection", Side::kClient));
       co_return false;
     }
     if (stream_->write_error()) {
-      cancel(*stream_->write_error());
+      co_await pass_on(*stream_->write_error());
       co_return false;
     }
     bool answering = current_->responded() || current_->tunnel();
@@ -308,9 +314,7 @@ bool H1Server::on_eof() {
     current_->end(nullptr);
     return true;
   }
-  if (request_ended_) return true;
-  cancel(Error(Code::kReset, "the client closed the connection inside its request", Side::kClient));
-  return false;
+  return request_ended_;
 }
 
 void H1Server::set_read_deadline() {
@@ -324,7 +328,7 @@ void H1Server::set_read_deadline() {
   }
 }
 
-void H1Server::cancel(Error e) {
+void H1Server::cut_off(Error e) {
   closing_ = true;
   if (auto* x = std::exchange(current_, nullptr)) {
     stream_->set_follower(nullptr);
@@ -332,6 +336,20 @@ void H1Server::cancel(Error e) {
     x->conn_ = nullptr;
     x->fail(std::move(e));
   }
+}
+
+void H1Server::cancel(Error e) {
+  cut_off(std::move(e));
+  handling_.reset();
+}
+
+// The client is gone: what came of its request before still goes to where it was going, if it ends inside.
+rt::Task<void> H1Server::pass_on(Error e) {
+  bool incomplete = current_ && !request_ended_;
+  cut_off(std::move(e));
+  passing_on_ = true;
+  TimePoint end = stream_->reactor().now() + options_.broken_request_grace;
+  while (incomplete && handling_ && co_await stream_->changed().wait_until(end)) continue;
   handling_.reset();
 }
 
@@ -364,6 +382,17 @@ rt::Task<void> H1Server::close_gently() {
   // A client gets all of it, however long it pauses; one that is gone is found by TCP.
   if (!co_await stream_->drained(0)) co_return stream_->abort();
   (void)co_await rt::until(stream_->reactor(), stream_->reactor().now() + 1s, wait_for_close());
+}
+
+// A reset takes back what the client's system does not have yet: what came before the break goes first.
+rt::Task<void> H1Server::reset_gently() {
+  rt::Reactor& reactor = stream_->reactor();
+  TimePoint end = reactor.now() + 10s;  // docs/limits.md
+  auto sent = co_await rt::until(reactor, end, stream_->drained(0));
+  for (Duration wait = 1ms; sent && *sent && !stream_->acknowledged() && !stream_->broken() && reactor.now() < end;
+       wait = std::min<Duration>(2 * wait, 50ms))
+    co_await rt::sleep_for(reactor, wait);
+  stream_->abort();
 }
 
 rt::Task<bool> H1Server::wait_for_close() {

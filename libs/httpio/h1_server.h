@@ -29,10 +29,13 @@ class H1Server final : private Drain::Member {
   rt::Task<bool> settle();
   bool on_eof();
   void set_read_deadline();
+  void cut_off(Error e);
   void cancel(Error e);
+  rt::Task<void> pass_on(Error e);
   void release(bool reusable);
   void reject(int status, const std::string& reason);
   rt::Task<void> close_gently();
+  rt::Task<void> reset_gently();
   rt::Task<bool> wait_for_close();
   void on_drain() override;
 
@@ -56,6 +59,7 @@ class H1Server final : private Drain::Member {
     explicit Handled(H1Server& s) : server(s) {}
     void run() override {
       if (server.handling_ && server.handling_->done()) server.handling_.reset();
+      if (server.passing_on_) server.stream_->changed().notify();
     }
   };
 
@@ -75,7 +79,9 @@ class H1Server final : private Drain::Member {
   bool keep_alive_ = true;
   bool closing_ = false;  // no further request
   bool probing_ = false;  // the client has ended its side; is it still there?
-  bool aborted_ = false;  // the response broke off: reset, so that nobody takes it for complete
+  bool passing_on_ = false;
+  bool rest_first_ = false;  // of a response that broke off: what was written of it goes before the reset
+  bool aborted_ = false;     // the response broke off: reset, so that nobody takes it for complete
 };
 
 }  // namespace tulle::httpio

@@ -27,6 +27,7 @@ class H2ClientExchange final : public H2Exchange<ClientExchange>, public ListNod
     if (!conn_) return;
     sent_end_ = true;
     client_.give_up(*this, code);
+    fail(Error(Code::kCancelled, "request given up"));
   }
 
  private:

@@ -92,6 +92,7 @@ class H2Server final : public H2Conn, private Drain::Member {
   void on_fed() override;
   friend class H2ServerExchange;
   struct Stream;
+  struct Grace;
   void on_request(int32_t id, http::RequestHead&& head, bool end) override;
   void on_data(int32_t id, Bytes data) override;
   void on_end(int32_t id, http::Headers* trailers) override;
@@ -109,6 +110,7 @@ class H2Server final : public H2Conn, private Drain::Member {
   bool refused_ = false;  // and told
   Held held_;
   List<Stream> streams_;
+  size_t broken_ = 0;  // requests that are passed on for a moment more
 };
 
 class H2ClientExchange;

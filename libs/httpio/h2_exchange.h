@@ -45,6 +45,11 @@ class H2Exchange : public Base {
     conn_->flush_later();
   }
   size_t unsent() const override { return conn_ ? conn_->session().pending(id_) : 0; }
+  bool flushing() override {
+    if (unsent() == 0) return false;
+    conn_->session().tell_sent(id_);
+    return true;
+  }
   // The stream has ended. Unread bytes would otherwise be lost to the connection's window.
   void detach() {
     conn_->session().consume(id_, this->unread());

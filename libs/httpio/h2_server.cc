@@ -35,6 +35,18 @@ class H2ServerExchange final : public H2Exchange<ServerExchange> {
   H2Server& server_;  // while conn_
 };
 
+// The time that a handler has left.
+struct H2Server::Grace final : rt::Timer {
+  H2Server& server;
+  Stream& stream;
+  Grace(H2Server& h, Stream& s) : rt::Timer(h.stream_->reactor()), server(h), stream(s) {
+    ++server.broken_;
+    arm(server.stream_->reactor().now() + server.options_.broken_request_grace);
+  }
+  ~Grace() { --server.broken_; }
+  void on_timer() override { server.retire(&stream); }
+};
+
 // One open stream: its handler, and the exchange that the handler owns.
 struct H2Server::Stream final : ListNode, rt::Pooled {
   struct Done final : rt::Runnable {
@@ -48,6 +60,7 @@ struct H2Server::Stream final : ListNode, rt::Pooled {
   bool closed = false;  // the session has forgotten it
   Done done;
   std::optional<rt::Running> handling;
+  std::unique_ptr<Grace> grace;
   Stream(H2Server& s, int32_t i, H2ServerExchange* x) : server(s), id(i), exchange(x), done(*this) {}
 };
 
@@ -99,7 +112,12 @@ void H2Server::Held::shed() {
   else server.stream_->changed().notify();
 }
 
-rt::Task<void> H2Server::run(Buffer initial) { (void)co_await read_loop(std::move(initial)); }
+rt::Task<void> H2Server::run(Buffer initial) {
+  Error why = co_await read_loop(std::move(initial));
+  if (options_.broken_request_grace == 0s || why.code == Code::kExhausted) co_return;
+  session_.abandon(H2Code::kCancel);
+  while (!streams_.empty()) co_await stream_->changed().wait();
+}
 
 void H2Server::on_fed() {
   if (auto why = session_.failure(); why.empty()) {
@@ -144,12 +162,15 @@ void H2Server::on_end(int32_t id, http::Headers* trailers) {
 void H2Server::on_reset(int32_t id, H2Code code, bool by_peer) {
   Stream* s = find(id);
   if (!s) return;
+  bool pass_on = by_peer && s->exchange && !s->exchange->complete() && options_.broken_request_grace > 0s &&
+                 broken_ < options_.max_broken_requests;
   if (s->exchange) {
     s->exchange->detach();
     s->exchange->fail(reset_error(code, by_peer, Side::kClient), code);
     s->exchange = nullptr;
   }
-  s->handling.reset();  // the client has gone: so does the work for it
+  if (pass_on) s->grace = std::make_unique<Grace>(*this, *s);
+  else s->handling.reset();  // the client has gone: so does the work for it
 }
 
 void H2Server::on_closed(int32_t id, void* context) {
@@ -166,7 +187,9 @@ void H2Server::on_closed(int32_t id, void* context) {
 
 void H2Server::retire(Stream* s) {
   s->handling.reset();
-  if (s->closed) delete s;
+  if (!s->closed) return;
+  delete s;
+  stream_->changed().notify();
 }
 
 void H2Server::on_writable(int32_t id) {

@@ -50,6 +50,10 @@ struct ServeOptions {
   // HTTP/1: a client that ends its side after its request (half-close, or gone: nobody can tell) has this long to be
   // given the head of its response; then 504 and close.
   Duration half_closed_timeout = 5s;
+  // The client breaks its request off: the handler has this long to pass on what came before; Exchange::error() says
+  // that there is nobody to answer. Over HTTP/2 of so many requests at once. Zero: it is cancelled at once.
+  Duration broken_request_grace = 0s;
+  size_t max_broken_requests = 32;
   Drain* drain = nullptr;           // outlives the connection
   net::Holders* holders = nullptr;  // the same
   // HTTP/1: what the connection itself refuses is answered with the reason in l5d-proxy-error; not for strangers.

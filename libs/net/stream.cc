@@ -1,8 +1,10 @@
 #include "libs/net/stream.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -110,6 +112,11 @@ void FdStream::abort() {
 bool FdStream::quiet() const {
   char byte;
   return Stream::quiet() && ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+bool FdStream::acknowledged() const {
+  int queued = 0;
+  return Stream::acknowledged() && (ioctl(fd_.get(), SIOCOUTQ, &queued) != 0 || queued == 0);
 }
 
 void FdStream::acknowledge_now() {

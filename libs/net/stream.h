@@ -79,6 +79,8 @@ class Stream {
   rt::Signal& changed() { return changed_; }
   // Asks the system, without taking anything: true while the other end has neither ended nor sent what is not yet read.
   virtual bool quiet() const { return !hung_up_; }
+  // The other end's system has acknowledged all that was sent.
+  virtual bool acknowledged() const { return pending() == 0; }
   // Acknowledges at once what has been received. For a peer that sends a message in two small writes without
   // TCP_NODELAY: its kernel keeps the second back until the first is acknowledged, which ours delays by 40 ms.
   virtual void acknowledge_now() {}
@@ -196,6 +198,7 @@ class FdStream : public Stream, private rt::FdHandler {
   ~FdStream() override;
   void abort() override;
   bool quiet() const override;
+  bool acknowledged() const override;
   void acknowledge_now() override;
   void probe(Duration every) override;
   int fd() const { return fd_.get(); }

@@ -55,6 +55,7 @@ std::shared_ptr<Series> series_for(Session& s, const ServerPolicyPtr& policy, co
 }
 
 void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& e) {
+  if (client.error()) return;  // nobody is there
   s.inbound.http_error(e.reason)->add();
   bool http2 = client.request.version == http::Version::kHttp2;
   bool upgraded = client.request.headers.has(HeaderId::kL5dOrigProto);
@@ -124,6 +125,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   }
   if (!head) {
     uploading.reset();
+    if (client.error()) co_return;
     record.broke(head.error());
     auto code = (*app)->reset_code();
     if (code && over_h2 && !upgraded) co_return client.reset(*code);
@@ -141,6 +143,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   bool tunnel = head->status == 101 || (is_connect && head->status / 100 == 2);
   bool done = (*app)->ended() && !tunnel && !(*app)->trailers();
   if (auto r = client.respond(*head, done); !r) {
+    if (client.error()) co_return;
     record.broke(r.error());
     co_return answer_error(s, client, ProxyError(Reason::kConnectionLost, r.error().reason));
   }
@@ -148,11 +151,12 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   if (!done) {
     auto r = co_await httpio::relay(**app, client);
     if (!r) {
+      if (client.error()) co_return;
       record.broke(r.error());
       ProxyError e = proxy_error(r.error());
       if (!(*app)->reset_code() && end_with_status(client, e, s.peer.tls && !s.peer.identity.empty()))
         co_return s.inbound.http_error(e.reason)->add();
-      co_return client.reset((*app)->reset_code().value_or(http::H2Code::kInternalError));
+      co_return co_await break_off(client, (*app)->reset_code().value_or(http::H2Code::kInternalError));
     }
   }
   record.end((*app)->trailers());

@@ -24,6 +24,7 @@ struct Session {
 
 // An answer of our own.
 void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& e) {
+  if (client.error()) return;  // nobody is there
   s.outbound.http_error(e.reason)->add();
   bool http2 = client.request.version == http::Version::kHttp2;
   auto head = error_head(e, http2 && http::is_grpc(client.request.headers),
@@ -128,6 +129,7 @@ rt::Task<void> relay_response(Exchange& x, httpio::ClientExchange& upstream, htt
   bool tunnel = head.status == 101 || (x.is_connect && head.status / 100 == 2);
   bool done = upstream.ended() && !tunnel && !upstream.trailers();
   if (auto r = client.respond(head, done); !r) {
+    if (client.error()) co_return;
     x.record->broke(r.error());
     co_return answer_error(x.session, client, ProxyError(Reason::kConnectionLost, r.error().reason));
   }
@@ -136,11 +138,12 @@ rt::Task<void> relay_response(Exchange& x, httpio::ClientExchange& upstream, htt
   if (!done) {
     auto r = co_await httpio::relay(upstream, client);
     if (!r) {
+      if (client.error()) co_return;
       x.record->broke(r.error());
       ProxyError e = proxy_error(r.error());
       if (!upstream.reset_code() && end_with_status(client, e, true))
         co_return x.session.outbound.http_error(e.reason)->add();
-      co_return client.reset(upstream.reset_code().value_or(http::H2Code::kInternalError));
+      co_return co_await break_off(client, upstream.reset_code().value_or(http::H2Code::kInternalError));
     }
   }
   x.record->end(upstream.trailers());
@@ -176,6 +179,7 @@ rt::Task<void> exchange(Exchange& x) {
   }
   httpio::ClientExchange& upstream = *sent->upstream;
   if (!head) {
+    if (client.error()) co_return;  // the client has broken its request off
     x.record->broke(head.error());
     uploading.reset();
     // A plain HTTP/2 reset passes with its code; of a request that we upgraded the client has never heard of HTTP/2.

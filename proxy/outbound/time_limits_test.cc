@@ -15,6 +15,7 @@ struct FakeClient final : httpio::ServerExchange {
   void close_connection() override {}
   void consumed(size_t) override {}
   size_t unsent() const override { return 0; }
+  bool flushing() override { return false; }
 };
 struct FakeUpstream final : httpio::ClientExchange {
   explicit FakeUpstream(rt::Reactor& r) : httpio::ClientExchange(r) {}
@@ -23,6 +24,7 @@ struct FakeUpstream final : httpio::ClientExchange {
   void reset(http::H2Code) override {}
   void consumed(size_t) override {}
   size_t unsent() const override { return 0; }
+  bool flushing() override { return false; }
 };
 
 wire::Timeouts timeouts(std::optional<Duration> request, std::optional<Duration> response,

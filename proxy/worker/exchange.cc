@@ -1,5 +1,7 @@
 #include "proxy/worker/exchange.h"
 
+#include "libs/rt/combine.h"
+
 namespace tulle::proxy {
 
 bool try_fresh(const httpio::ClientExchange& upstream, const http::RequestHead& request, bool no_body) {
@@ -23,9 +25,16 @@ void strip_l5d_of_response(http::Headers& headers) {
   headers.remove_if([](const http::Header& h) { return h.id != http::HeaderId::kOther && h.name.starts_with("l5d-"); });
 }
 
+rt::Task<void> break_off(httpio::Exchange& to, http::H2Code code) {
+  constexpr Duration kLongest = 10s;  // docs/limits.md
+  rt::Reactor& reactor = to.changed().reactor();
+  (void)co_await rt::until(reactor, reactor.now() + kLongest, to.sent());
+  to.reset(code);
+}
+
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream) {
   auto r = co_await httpio::relay(client, upstream);
-  if (!r && !upstream.error()) upstream.reset(http::H2Code::kCancel);
+  if (!r && !upstream.error()) co_await break_off(upstream, http::H2Code::kCancel);
   client.changed().notify();
 }
 

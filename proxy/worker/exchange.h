@@ -77,6 +77,10 @@ bool try_fresh(const httpio::ClientExchange& upstream, const http::RequestHead& 
 void strip_l5d_of_request(http::Headers& headers);
 void strip_l5d_of_response(http::Headers& headers);
 
+// Breaks off what goes to `to` because the other side did: what came before that is sent first, if the peer takes it
+// in time.
+rt::Task<void> break_off(httpio::Exchange& to, http::H2Code code);
+
 // Sends the request's body on, in the background of the response. Both exchanges outlive it. `client` is notified when
 // it ends.
 rt::Task<void> upload(httpio::ServerExchange& client, httpio::ClientExchange& upstream);

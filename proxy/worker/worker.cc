@@ -96,6 +96,7 @@ Serving::Serving(Worker& worker, std::string_view name, const DirectionConfig& d
   if (auto& k = direction.http2.keep_alive) o.keep_alive = httpio::KeepAliveOptions{k->interval, k->timeout};
   o.header_timeout = config.http_header_timeout;
   o.idle_timeout = config.http_idle_timeout;
+  o.broken_request_grace = 2s;
   o.drain = &drain;
   o.holders = &holders;
   o.on_refused = [&worker, name](std::string_view why) {
