@@ -118,7 +118,7 @@ class Direct:
         while not listening(self.values["address"], 8000):
             if time.monotonic() - begun > 15:
                 raise SystemExit(f"bench: {self.name} does not start again: {procs.tail(self.running[0].log())}")
-            time.sleep(0.0002)
+            time.sleep(0.0002)  # what is timed here: looked at often
         return (time.monotonic() - begun) * 1000
 
     def stop(self):
@@ -237,7 +237,7 @@ class Tulle(Direct):
             while not ready(host):
                 if process.poll() is not None or time.monotonic() - begun > 15:
                     raise SystemExit(f"bench: {self.name}: a second proxy does not become ready")
-                time.sleep(0.0002)
+                time.sleep(0.0002)  # what is timed here: looked at often
             return (time.monotonic() - begun) * 1000
         finally:
             process.kill()

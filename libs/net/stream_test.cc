@@ -78,7 +78,7 @@ rt::Task<void> one_write_a_turn(Net& t) {
   EXPECT_EQ(co_await read_all(*a), "still open");
 }
 TEST_F(Net, OneWriteATurnAndHalfClose) {
-  if (test::sockets_are_at_their_worst()) GTEST_SKIP();
+  if (test::sockets_are_at_their_worst()) GTEST_SKIP() << "is about what one system call moves";
   run(one_write_a_turn(*this));
 }
 

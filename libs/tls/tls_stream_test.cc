@@ -46,7 +46,7 @@ TEST_F(Data, BytesSentWithTheLastFlightAreRead) {
 }
 
 TEST_F(Data, ManyRecordsOfOneRecvComeTogether) {
-  if (net::test::sockets_are_at_their_worst()) GTEST_SKIP();
+  if (net::test::sockets_are_at_their_worst()) GTEST_SKIP() << "is about what one system call moves";
   meshed();
   std::string all;
   for (int i = 0; i < 50; ++i) {

@@ -28,7 +28,7 @@ inline Endpoint endpoint(uint8_t last) {
 inline Endpoint uri_endpoint() {
   Endpoint e;
   e.addr = *SocketAddr::parse("[fd00::7]:443");
-  e.tls = TlsIdentity{TlsIdentity::Kind::kUri, "spiffe://root/vm", "vm.sni"};
+  e.tls = TlsIdentity{TlsIdentity::Kind::kUri, "spiffe://trust.example/vm", "vm.sni"};
   e.hint = ProtocolHint::kOpaque;
   return e;
 }

@@ -43,10 +43,10 @@ TEST(Authorize, TlsUnauthenticated) {
   EXPECT_EQ(a.check(client("", Client::Tls::kPassthrough)), Verdict::kNotMeshed);
 }
 TEST(Authorize, Identities) {
-  Authorization a(authz(Authn::kTlsIdentities, {"foo.ns1", "spiffe://root/a"}));
+  Authorization a(authz(Authn::kTlsIdentities, {"foo.ns1", "spiffe://trust.example/a"}));
   EXPECT_EQ(a.check(client("foo.ns1")), Verdict::kAllowed);
-  EXPECT_EQ(a.check(client("spiffe://root/a")), Verdict::kAllowed);
-  EXPECT_EQ(a.check(client("spiffe://root/b")), Verdict::kWrongIdentity);
+  EXPECT_EQ(a.check(client("spiffe://trust.example/a")), Verdict::kAllowed);
+  EXPECT_EQ(a.check(client("spiffe://trust.example/b")), Verdict::kWrongIdentity);
   EXPECT_EQ(a.check(client("foo.ns1.x")), Verdict::kWrongIdentity);
   EXPECT_EQ(a.check(client("")), Verdict::kNoIdentity);
   EXPECT_EQ(a.check(client("foo.ns1", Client::Tls::kNone)), Verdict::kNotMeshed);
@@ -58,7 +58,8 @@ TEST(Authorize, Suffixes) {
   EXPECT_EQ(a.check(client("ns1.cluster")), Verdict::kWrongIdentity);
   EXPECT_EQ(a.check(client(".ns1.cluster")), Verdict::kWrongIdentity);
   EXPECT_EQ(a.check(client("foo.evilns1.cluster")), Verdict::kWrongIdentity);
-  EXPECT_EQ(a.check(client("spiffe://root/x.ns1.cluster")), Verdict::kWrongIdentity) << "never a suffix of a SPIFFE id";
+  EXPECT_EQ(a.check(client("spiffe://trust.example/x.ns1.cluster")), Verdict::kWrongIdentity)
+      << "never a suffix of a SPIFFE id";
   EXPECT_EQ(Authorization(authz(Authn::kTlsIdentities, {}, {""})).check(client("anyone")), Verdict::kAllowed);
   EXPECT_EQ(Authorization(authz(Authn::kTlsIdentities, {}, {""})).check(client("")), Verdict::kNoIdentity);
 }
