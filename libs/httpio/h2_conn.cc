@@ -62,7 +62,7 @@ void H2Conn::check_alive() {
       Error e(Code::kTimeout,
               cat("HTTP/2 keep-alive: no answer to a PING within ", format_duration(keep_alive_.options().timeout)),
               Side::kPeer, Retry::kIdempotentOnly);
-      log_info("connection given up", {{"peer", stream_->peer().to_string()}, {"error", e.reason}});
+      log_debug("connection given up", {{"peer", stream_->peer().to_string()}, {"error", e.reason}});
       return give_up(std::move(e));
     }
   }

@@ -13,7 +13,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "libs/base/log.h"
 #include "libs/base/strings.h"
 #include "libs/rt/signal.h"
 
@@ -105,8 +104,9 @@ rt::Task<Result<Accepted>> Listener::accept() {
       co_return fail(sys_error("accept", err));
     } else if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM) {
       // The connection stays in the backlog; pausing keeps us from spinning on it.
-      if (errors_++ % 100 == 0)
-        log_warn("cannot accept", {{"listener", local_.to_string()}, {"error", sys_error("accept", err).reason}});
+      ++errors_;
+      log_.warn(reactor_.now(), "cannot accept", 0,
+                {{"listener", local_.to_string()}, {"error", sys_error("accept", err).reason}});
       co_await rt::sleep_for(reactor_, 10ms);
     }  // else: that one connection is gone (ECONNABORTED and the like); take the next
   }

@@ -8,6 +8,7 @@
 
 #include "libs/base/addr.h"
 #include "libs/base/fd.h"
+#include "libs/base/log_throttle.h"
 #include "libs/base/result.h"
 #include "libs/base/time.h"
 #include "libs/rt/reactor.h"
@@ -54,6 +55,7 @@ class Listener final : private rt::FdHandler {
   rt::Signal ready_;
   bool may_accept_ = true;
   uint64_t errors_ = 0;
+  LogThrottle log_;
 };
 
 // A Unix socket that listens at `path` (mode 0600), replacing a dead one. Accept gives peers without address.

@@ -126,8 +126,8 @@ rt::Task<void> Admin::accept_forever() {
     }
     if (open_ >= options_.max_connections) make_room();
     if (open_ >= options_.max_connections) {
-      log_warn("too many admin connections",
-               {{"client", accepted->peer.to_string()}, {"most", options_.max_connections}});
+      log_.warn(reactor_.now(), "too many admin connections", 0,
+                {{"client", accepted->peer.to_string()}, {"most", options_.max_connections}});
       continue;
     }
     ++open_;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "libs/base/addr.h"
+#include "libs/base/log_throttle.h"
 #include "libs/httpio/server.h"
 #include "libs/net/socket.h"
 #include "libs/observe/metrics.h"
@@ -86,6 +87,7 @@ class Admin {
   std::shared_ptr<const tls::Context> context_;
   List<Connection> connections_;  // the one that has been idle for longest first, but for those with requests
   size_t open_ = 0;
+  LogThrottle log_;
   rt::Running accepting_;
 };
 

@@ -87,6 +87,7 @@ rt::Task<void> WorkerThread::sweep_forever() {
     co_await rt::sleep_for(reactor_, 1s);
     TimePoint now = reactor_.now();
     outbound_.sweep();
+    worker_.log.sweep(now);
     worker_.targets.sweep(now);
     worker_.endpoints.sweep(now);
     worker_.ports.sweep(now);
@@ -113,10 +114,11 @@ void WorkerThread::shed(const Holding& one, std::string why) {
     auto bytes = (one.inbound ? worker_.inbound_holders : worker_.outbound_holders).shed(one.of.serial);
     if (!bytes) return;
     (one.inbound ? worker_.inbound_shed : worker_.outbound_shed)->add();
-    log_warn("connection ended for what it held in memory", {{"direction", one.inbound ? "inbound" : "outbound"},
-                                                             {"client", one.of.peer.to_string()},
-                                                             {"bytes", *bytes},
-                                                             {"why", why}});
+    worker_.log.warn(reactor_.now(), "connection ended for what it held in memory", one.inbound,
+                     {{"direction", one.inbound ? "inbound" : "outbound"},
+                      {"client", one.of.peer.to_string()},
+                      {"bytes", *bytes},
+                      {"why", why}});
   });
 }
 

@@ -1,5 +1,4 @@
 // An inbound connection, from accept to the script for what it speaks.
-#include "libs/base/log.h"
 #include "libs/http/detect.h"
 #include "libs/net/socket_user.h"
 #include "libs/rt/combine.h"
@@ -162,21 +161,23 @@ rt::Task<void> serve_direct(Inbound& in, Peer peer, std::unique_ptr<tls::TlsStre
   for (;;) {
     auto parsed = wire::parse_transport_header(initial.view());
     if (!parsed) {
-      log_warn("bad transport header", {{"client", peer.identity}, {"error", parsed.error().reason}});
+      w.log.warn(w.reactor.now(), "bad transport header", 0,
+                 {{"client", peer.identity}, {"error", parsed.error().reason}});
       in.tcp_error(peer.target, "bad transport header")->add();
       co_return;
     }
     if (*parsed) {
       const auto& header = (*parsed)->header;
       if (!header.name.empty()) {
-        log_warn("gateway requests are not served", {{"client", peer.identity}, {"name", header.name}});
+        w.log.warn(w.reactor.now(), "gateway requests are not served", 0,
+                   {{"client", peer.identity}, {"name", header.name}});
         in.tcp_error(peer.target, "gateway domain invalid")->add();
         co_return;
       }
       auto port = in.app_port(header.port);
       if (!port || *port == 0 || w.config.is_own_port(*port)) {
-        log_warn("transport header with a port of this proxy's own",
-                 {{"client", peer.identity}, {"port", header.port}});
+        w.log.warn(w.reactor.now(), "transport header with a port of this proxy's own", header.port,
+                   {{"client", peer.identity}, {"port", header.port}});
         in.tcp_error(peer.target, "own port")->add();
         co_return client->abort();
       }
@@ -208,8 +209,9 @@ bool claims_falsely(const Inbound& in, const Peer& peer, const SocketAddr& local
 }
 bool is_impostor(Inbound& in, const Peer& peer, const SocketAddr& local) {
   if (!claims_falsely(in, peer, local)) return false;
-  log_warn("connection from the pod's own address, not by the user that runs the proxy: closed",
-           {{"port", peer.target.port}});
+  in.worker.log.warn(in.worker.reactor.now(),
+                     "connection from the pod's own address, not by the user that runs the proxy: closed",
+                     peer.target.port, {{"port", peer.target.port}});
   in.tcp_error(peer.target, "address not its own")->add();
   return true;
 }
@@ -244,7 +246,8 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
   peer.addr = accepted.peer;
   peer.target = SocketAddr(local.ip, port.value_or(local.port));
   if (port && w.config.is_own_port(*port)) {
-    log_warn("connection to a port of this proxy's own: closed", {{"client", peer.addr.to_string()}, {"port", *port}});
+    w.log.warn(w.reactor.now(), "connection to a port of this proxy's own: closed", *port,
+               {{"client", peer.addr.to_string()}, {"port", *port}});
     in.tcp_error(peer.target, "own port")->add();
     co_return;
   }
@@ -276,7 +279,8 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
     auto stream = co_await tls::TlsStream::accept(w.reactor, w.identity, plain->take_fd(), accepted.local,
                                                   accepted.peer, std::move(initial), std::move(alpn), deadline);
     if (!stream) {
-      log_info("TLS handshake failed", {{"client", peer.addr.to_string()}, {"error", stream.error().reason}});
+      w.log.info(w.reactor.now(), "TLS handshake failed", peer.target.port,
+                 {{"client", peer.addr.to_string()}, {"error", stream.error().reason}});
       in.tcp_error(peer.target, "tls")->add();
       co_return;
     }

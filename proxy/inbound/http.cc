@@ -1,5 +1,4 @@
 // One inbound HTTP request, from top to bottom: route → authorization → filters → the application → response.
-#include "libs/base/log.h"
 #include "libs/http/hop_by_hop.h"
 #include "libs/observe/families.h"
 #include "libs/rt/scope.h"
@@ -114,7 +113,8 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
     }
   }
   if (!app) {
-    log_warn("application unreachable", {{"port", s.peer.target.port}, {"error", app.error().reason}});
+    w.log.warn(w.reactor.now(), "application unreachable", s.peer.target.port,
+               {{"port", s.peer.target.port}, {"error", app.error().reason}});
     auto e = proxy_error(app.error());
     record.answered(e);
     co_return answer_error(s, client, e);
@@ -185,10 +185,11 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   auto decision = authorize(route.authorizations, policy->authorizations, s.peer.client());
   if (!decision) {
     count_denied(s, *policy, &route);
-    log_info("request denied", {{"client", s.peer.addr.to_string()},
-                                {"identity", s.peer.identity},
-                                {"port", s.peer.target.port},
-                                {"why", decision.reason()}});
+    w.log.info(w.reactor.now(), "request denied", s.peer.target.port,
+               {{"client", s.peer.addr.to_string()},
+                {"identity", s.peer.identity},
+                {"port", s.peer.target.port},
+                {"why", decision.reason()}});
     co_return answer_error(s, *client,
                            ProxyError(Reason::kDenied, cat("unauthorized request on route: ", decision.reason())));
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "libs/base/log.h"
 #include "libs/observe/families.h"
 
 namespace tulle::proxy::inbound {
@@ -51,9 +50,10 @@ bool Inbound::declared(uint16_t port) const {
 rt::Task<void> Inbound::await_policy(const PortWatch& watch, uint16_t port) {
   if (co_await watch.ready(worker.reactor.now() + worker.config.no_discovery_timeout)) co_return;
   bool refuse = declared(port);
-  log_warn(
+  worker.log.warn(
+      worker.reactor.now(),
       refuse ? "no policy of a declared port in time: refused" : "no policy of a port in time: the default applies",
-      {{"port", port}});
+      port, {{"port", port}});
   (refuse ? no_policy_refused_ : no_policy_defaulted_)->add();
 }
 

@@ -1,5 +1,4 @@
 // Inbound raw bytes: authorised at the start, and again whenever the policy changes.
-#include "libs/base/log.h"
 #include "libs/observe/families.h"
 #include "libs/rt/scope.h"
 #include "proxy/inbound/inbound.h"
@@ -40,10 +39,11 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
   auto& family = decision ? observe::kInboundTcpAuthzAllowTotal : observe::kInboundTcpAuthzDenyTotal;
   w.metrics.counter(family, authz_labels(peer, *policy, decision.allowed))->add();
   if (!decision) {
-    log_info("connection denied", {{"client", peer.addr.to_string()},
-                                   {"identity", peer.identity},
-                                   {"port", peer.target.port},
-                                   {"why", decision.reason()}});
+    w.log.info(w.reactor.now(), "connection denied", peer.target.port,
+               {{"client", peer.addr.to_string()},
+                {"identity", peer.identity},
+                {"port", peer.target.port},
+                {"why", decision.reason()}});
     client->abort();
     co_return;
   }
@@ -51,7 +51,8 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
     auto connected = co_await in.connect_app(peer.target);
     if (!connected) {
       in.tcp_error(peer.target, code_name(connected.error().code))->add();
-      log_warn("application unreachable", {{"port", peer.target.port}, {"error", connected.error().reason}});
+      w.log.warn(w.reactor.now(), "application unreachable", peer.target.port,
+                 {{"port", peer.target.port}, {"error", connected.error().reason}});
       client->abort();
       co_return;
     }
@@ -87,7 +88,8 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
     policy = now;
     if (authorize({}, policy->authorizations, peer.client())) continue;
     w.metrics.counter(observe::kInboundTcpAuthzTerminateTotal, authz_labels(peer, *policy, nullptr))->add();
-    log_info("connection ended: no longer authorized", {{"client", peer.addr.to_string()}, {"port", peer.target.port}});
+    w.log.info(w.reactor.now(), "connection ended: no longer authorized", peer.target.port,
+               {{"client", peer.addr.to_string()}, {"port", peer.target.port}});
     client->abort();
     app->abort();
     co_return;

@@ -1,7 +1,6 @@
 // An outbound connection, from accept to the script for what it speaks.
 #include <algorithm>
 
-#include "libs/base/log.h"
 #include "libs/rt/combine.h"
 #include "proxy/outbound/outbound.h"
 #include "proxy/worker/first_bytes.h"
@@ -17,8 +16,8 @@ rt::Task<std::shared_ptr<const Resolved>> discover(Outbound& o, Target& target, 
   if (co_await target.watch.ready(w.reactor.now() + w.config.no_discovery_timeout)) co_return o.resolve(target);
   bool inside = in_networks(dst.ip, w.config.cluster_networks);
   bool refuse = inside && w.config.on_no_discovery == OnNoDiscovery::kRefuse;
-  log_warn(refuse ? "no discovery in time: refused" : "no discovery in time: forwarded as it is",
-           {{"target", dst.to_string()}});
+  w.log.warn(w.reactor.now(), refuse ? "no discovery in time: refused" : "no discovery in time: forwarded as it is",
+             dst.port, {{"target", dst.to_string()}});
   (refuse ? o.no_discovery_refused : o.no_discovery_forwarded)->add();
   if (refuse) co_return nullptr;
   auto info = std::make_shared<TargetInfo>();
@@ -124,7 +123,8 @@ rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
   net::apply(accepted.fd.get(), w.config.outbound.accept_socket);
   auto dst = net::original_destination(accepted.fd.get(), !accepted.peer.ip.is_v4());
   if (!dst || *dst == accepted.local) {
-    log_warn("outbound connection that was not redirected: closed", {{"client", accepted.peer.to_string()}});
+    w.log.warn(w.reactor.now(), "outbound connection that was not redirected: closed", 0,
+               {{"client", accepted.peer.to_string()}});
     co_return;
   }
   auto target = o.target(*dst);
@@ -141,7 +141,8 @@ rt::Task<void> serve_connection(Outbound& o, net::Accepted accepted) {
   auto policy = co_await discover(o, *target, *dst);
   if (!policy || !policy->info->refused.empty()) {
     if (policy)
-      log_warn("target refused by the control plane", {{"target", dst->to_string()}, {"why", policy->info->refused}});
+      w.log.warn(w.reactor.now(), "target refused by the control plane", dst->port,
+                 {{"target", dst->to_string()}, {"why", policy->info->refused}});
     client->abort();
     co_return;
   }

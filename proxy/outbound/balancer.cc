@@ -1,6 +1,5 @@
 #include "proxy/outbound/balancer.h"
 
-#include "libs/base/log.h"
 #include "libs/observe/families.h"
 
 namespace tulle::proxy::outbound {
@@ -123,8 +122,8 @@ void Balancer::note_staleness() {
 void Balancer::connect_failed(const std::shared_ptr<Endpoint>& endpoint, const Error& error) {
   for (EndpointId id = 0; id < slots_.size(); ++id) {
     if (slots_[id].endpoint != endpoint || (slots_[id].probing && !slots_[id].probing->done())) continue;
-    log_warn("endpoint unreachable",
-             {{"backend", name_}, {"addr", endpoint->addr().to_string()}, {"error", error.reason}});
+    worker_.log.warn(worker_.reactor.now(), "endpoint unreachable", std::hash<std::string>()(name_),
+                     {{"backend", name_}, {"addr", endpoint->addr().to_string()}, {"error", error.reason}});
     set_.set_ready(id, false);
     note_readiness();
     last_failure_ = error.reason;
@@ -143,7 +142,8 @@ rt::Task<void> Balancer::probe(EndpointId id) {
     if (r) break;
     last_failure_ = r.error().reason;
   }
-  log_info("endpoint reachable again", {{"backend", name_}, {"addr", endpoint->addr().to_string()}});
+  worker_.log.info(worker_.reactor.now(), "endpoint reachable again", std::hash<std::string>()(name_),
+                   {{"backend", name_}, {"addr", endpoint->addr().to_string()}});
   set_.set_ready(id, true);
   note_readiness();
   changed_.notify();

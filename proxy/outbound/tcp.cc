@@ -1,5 +1,4 @@
 // An outbound connection of raw bytes: one endpoint for as long as it lasts.
-#include "libs/base/log.h"
 #include "proxy/model/filter.h"
 #include "proxy/outbound/outbound.h"
 
@@ -25,8 +24,8 @@ rt::Task<Result<OpaqueUpstream>> dial_opaque(Outbound& o, std::shared_ptr<const 
   auto backend = choose(o, *policy);
   if (!backend) {
     o.tcp_error(code_name(backend.error().code))->add();
-    log_warn("outbound connection refused",
-             {{"target", policy->info->addr.to_string()}, {"why", backend.error().reason}});
+    o.worker.log.warn(o.worker.reactor.now(), "outbound connection refused", policy->info->addr.port,
+                      {{"target", policy->info->addr.to_string()}, {"why", backend.error().reason}});
     co_return fail(std::move(backend).error());
   }
   Balancer& balancer = *policy->backends[*backend];

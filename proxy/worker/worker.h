@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "libs/base/log_throttle.h"
 #include "libs/httpio/server.h"
 #include "libs/net/holders.h"
 #include "libs/net/netns.h"
@@ -94,6 +95,7 @@ struct Worker {
   const Config& config;
   observe::Shard& metrics;
   net::PodNetns* pod;
+  LogThrottle log;  // of what clients and servers bring about
   WatchCache<SocketAddr, TargetInfo> targets;
   WatchCache<std::string, Discovered> endpoints;
   WatchCache<uint16_t, PortInfo> ports;

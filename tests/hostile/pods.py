@@ -57,12 +57,12 @@ class Inside(Outside):
 
 
 class Lab:
-    def __init__(self, mesh, env=ENV, twins=False):
+    def __init__(self, mesh, env=ENV, twins=False, flags=()):
         self.mesh = mesh
         self.prefix = mesh.folder / "served"
         self.agents = {"lab": mesh.folder / "asked", **({"quiet": mesh.folder / "asked-quiet"} if twins else {})}
         mesh.up()
-        flags = [w for name, port in PORTS.items() for w in ("--port", f"{name}={port}")]
+        flags = [*(w for name, port in PORTS.items() for w in ("--port", f"{name}={port}")), *flags]
         for name in ["victim", "twin"] if twins else ["victim"]:
             prefix = self.prefix if name == "victim" else mesh.folder / "served-twin"
             mesh.start_pod(name, name, [PYTHON, "-B", HERE / "lab.py", "serve", prefix], *flags, env=env)
