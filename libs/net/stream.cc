@@ -21,6 +21,14 @@ void Stream::flush() {
   if (!write_error_) flush_now();
 }
 
+void Stream::write_now(Bytes bytes) {
+  if (write_error_) return;
+  if (out_.empty()) bytes.remove_prefix(send_now(bytes));
+  if (bytes.empty() || write_error_) return;
+  out_.append(bytes);
+  flush();
+}
+
 rt::Task<Result<>> Stream::drained(size_t mark) {
   if (pending() > mark) flush();
   while (!write_error_ && pending() > mark) co_await changed_.wait();
@@ -150,10 +158,10 @@ void FdStream::on_ready(uint32_t events) {
 Stream::ReadNow FdStream::receive() {
   if (!readable_) return Now::kWouldBlock;
   for (;;) {
-    ssize_t n = ::recv(fd_.get(), reactor().scratch(), rt::Reactor::kScratch, 0);
+    ssize_t n = ::recv(fd_.get(), reactor().scratch(), read_size(), 0);
     if (n > 0) {
       // A short read says that the socket is empty: the next edge will tell. Not so when the end is near.
-      if (static_cast<size_t>(n) < rt::Reactor::kScratch && !end_near_) readable_ = false;
+      if (static_cast<size_t>(n) < read_size() && !end_near_) readable_ = false;
       return Bytes(reactor().scratch(), static_cast<size_t>(n));
     }
     if (n == 0) {
@@ -169,22 +177,33 @@ Stream::ReadNow FdStream::receive() {
   }
 }
 
-bool FdStream::send_from(Buffer& from, bool count) {
-  while (!from.empty() && !write_blocked_) {
-    Bytes bytes = from.view();
+Result<size_t> FdStream::send_some(Bytes bytes) {
+  for (;;) {
     ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n >= 0) {
-      if (count) count_written(static_cast<size_t>(n));
-      from.consume(static_cast<size_t>(n));
       if (static_cast<size_t>(n) < bytes.size()) write_blocked_ = true;
-      notify_changed();
-    } else if (errno == EAGAIN) {
+      return static_cast<size_t>(n);
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
       write_blocked_ = true;
-    } else if (errno != EINTR) {
+      return 0;
+    }
+    return fail(sys_error("send", errno, Side::kPeer));
+  }
+}
+
+bool FdStream::send_from(Buffer& from, bool count) {
+  if (!from.empty() && !write_blocked_) {
+    auto n = send_some(from.view());
+    if (!n) {
       from.clear();
-      fail_write(sys_error("send", errno, Side::kPeer));
+      fail_write(std::move(n).error());
       return false;
     }
+    if (count) count_written(*n);
+    from.consume(*n);
+    if (*n) notify_changed();
   }
   return from.empty();
 }
@@ -203,11 +222,23 @@ void TcpStream::flush_now() {
   if (send_from(out()) && fin_wanted_) send_fin();
 }
 
+size_t TcpStream::send_now(Bytes bytes) {
+  if (write_blocked() || bytes.empty()) return 0;
+  auto n = send_some(bytes);
+  if (!n) {
+    fail_write(std::move(n).error());
+    return 0;
+  }
+  count_written(*n);
+  return *n;
+}
+
 // --- copying
 
 namespace {
 
 rt::Task<Result<>> copy_one(Stream& from, Stream& to, uint64_t& count, size_t mark) {
+  from.read_bulk();
   for (;;) {
     auto bytes = co_await from.read();
     if (!bytes) co_return fail(std::move(bytes).error());
@@ -216,8 +247,7 @@ rt::Task<Result<>> copy_one(Stream& from, Stream& to, uint64_t& count, size_t ma
       co_return Result<>{};
     }
     count += bytes->size();
-    to.out().append(*bytes);
-    to.flush();
+    to.write_now(*bytes);
     if (to.write_error()) co_return fail(*to.write_error());
     if (to.pending() > mark) {
       auto room = co_await to.drained(mark / 2);

@@ -38,6 +38,9 @@ class Stream {
   Read read();
   // Makes a waiting read() end with Code::kCancelled; none waiting: no effect.
   void interrupt_read();
+  // read() gives up to 256 KiB at once, not 64: a sender of bulk is woken less often, and more is held when nobody takes
+  // it on.
+  void read_bulk() { read_size_ = rt::Reactor::kScratch; }
 
   // Bytes to send: append here, then call flush_later().
   Buffer& out() { return out_; }
@@ -46,6 +49,8 @@ class Stream {
     out_.append(bytes);
     flush_later();
   }
+  // write() and flush() in one: what the socket takes is not copied first.
+  void write_now(Bytes bytes);
   // Sends at the end of this turn.
   void flush_later() { reactor_.at_turn_end(*flusher_); }
   // Sends what the socket takes now.
@@ -127,6 +132,8 @@ class Stream {
   virtual ReadNow read_now() = 0;
   // Sends from out() what can be sent, then ends the direction when fin_wanted_ and nothing is left.
   virtual void flush_now() = 0;
+  // Sends from the front of `bytes`, while out() is empty; how many it took.
+  virtual size_t send_now(Bytes) { return 0; }
   // For implementations: something may be readable / the socket takes bytes again / the other end is gone.
   void wake_reader();
   void writable_again() { reactor_.at_turn_end(*flusher_); }
@@ -136,6 +143,7 @@ class Stream {
     changed_.notify();
     if (follower_) follower_->notify();
   }
+  size_t read_size() const { return read_size_; }
   void count_read(size_t n) { add(read_meter_, n); }
   void count_written(size_t n) { add(write_meter_, n); }
 
@@ -166,6 +174,7 @@ class Stream {
   Watcher* watcher_ = nullptr;
   SelfFlusher self_flusher_;
   rt::Runnable* flusher_ = &self_flusher_;
+  size_t read_size_ = 64 * 1024;
   TimePoint read_turn_{};
   int reads_in_turn_ = 0;
 };
@@ -214,6 +223,8 @@ class FdStream : public Stream, private rt::FdHandler {
   // send() from the front of `from`; true when all was taken. Failure ends the write side. `count`: for the meter; who
   // encrypts counts the plaintext instead.
   bool send_from(Buffer& from, bool count = true);
+  // One send(): how much was taken, 0 where the socket takes none now.
+  Result<size_t> send_some(Bytes bytes);
   void send_fin();
   bool write_blocked() const { return write_blocked_; }
 
@@ -235,6 +246,7 @@ class TcpStream final : public FdStream {
  protected:
   ReadNow read_now() override { return receive(); }
   void flush_now() override;
+  size_t send_now(Bytes bytes) override;
 };
 
 // What a copy in both directions moved, and how it ended: nothing for an orderly end of both.
@@ -242,7 +254,7 @@ struct CopyResult {
   uint64_t a_to_b = 0, b_to_a = 0;
   std::optional<Error> error;
 };
-inline constexpr size_t kCopyMark = 256 * 1024;
+inline constexpr size_t kCopyMark = 128 * 1024;
 // Copies until both directions have ended or one has failed; half-closes pass through. `mark`: unsent bytes at which
 // reading of the other side pauses.
 // `a` is the client's; with `holders` it can be shed.

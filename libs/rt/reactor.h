@@ -129,12 +129,13 @@ class Reactor {
   // No event for fd is delivered after this, even one already collected in this turn.
   void forget(int fd, FdHandler& handler);
 
-  // One 64 KiB block that readers on this thread share: what is read into it is valid until the reader suspends.
+  // One block that readers on this thread share: what is read into it is valid until the reader suspends. Only what
+  // large reads touch is resident.
   char* scratch();
-  static constexpr size_t kScratch = 64 * 1024;
+  static constexpr size_t kScratch = 256 * 1024;
   // A second one, for what comes out of decryption.
   char* plain_scratch();
-  static constexpr size_t kPlainScratch = 80 * 1024;
+  static constexpr size_t kPlainScratch = 272 * 1024;
 
   TimerWheel& timers() { return timers_; }
   // The longest time one turn has held the loop since the last call, for the watchdog and metrics. Any thread.

@@ -359,31 +359,46 @@ void TlsStream::abort() {
   fin_wanted_ = false;
 }
 
-// Moves out() into ciphertext_, one record after the other, up to the mark.
-void TlsStream::encrypt() {
-  SSL* ssl = session_->ssl.get();
+// Puts `bytes` into ciphertext_, one record after the other, up to the mark; how many.
+size_t TlsStream::encrypt(Bytes bytes) {
+  constexpr size_t kOverhead = 64;  // of a record, more than any cipher takes
+  size_t done = 0, due = std::min(bytes.size(), kCiphertextMark);
+  if (ciphertext_.empty() && due > kRecord) ciphertext_.prepare(due + (due / kRecord + 1) * kOverhead);
   ERR_clear_error();
-  while (!out().empty() && ciphertext_.size() < kCiphertextMark) {
-    int r = SSL_write(ssl, out().data(), static_cast<int>(std::min(out().size(), kRecord)));
+  while (done < bytes.size() && ciphertext_.size() < kCiphertextMark) {
+    int r = SSL_write(session_->ssl.get(), bytes.data() + done, static_cast<int>(std::min(bytes.size() - done, kRecord)));
     if (r <= 0) {
       fail_write(ssl_error(false).with("TLS"));
-      return;
+      break;
     }
-    count_written(static_cast<size_t>(r));
-    out().consume(static_cast<size_t>(r));
+    done += static_cast<size_t>(r);
   }
-  if (out().empty() && fin_wanted_ && !close_sent_) {
-    close_sent_ = true;
-    SSL_shutdown(ssl);
-  }
+  count_written(done);
+  return done;
 }
 
 void TlsStream::flush_now() {
   do {
-    if (!handshake_ && !write_blocked()) encrypt();
+    if (!handshake_ && !write_blocked()) {
+      size_t done = encrypt(out().view());
+      if (!write_error()) out().consume(done);
+      if (out().empty() && fin_wanted_ && !close_sent_ && !write_error()) {
+        close_sent_ = true;
+        SSL_shutdown(session_->ssl.get());
+      }
+    }
     if (!send_from(ciphertext_, false)) return;
   } while (!handshake_ && !write_error() && !out().empty());
   if (close_sent_) send_fin();
+}
+
+size_t TlsStream::send_now(Bytes bytes) {
+  size_t done = 0;
+  while (done < bytes.size() && !handshake_ && !write_blocked() && !write_error()) {
+    done += encrypt(bytes.substr(done));
+    send_from(ciphertext_, false);
+  }
+  return done;
 }
 
 std::string_view TlsStream::group() const {

@@ -64,6 +64,7 @@ class TlsStream final : public net::FdStream {
  protected:
   ReadNow read_now() override;
   void flush_now() override;
+  size_t send_now(Bytes bytes) override;
 
  private:
   friend int on_peer_chain(ssl_st*, uint8_t*);
@@ -82,7 +83,7 @@ class TlsStream final : public net::FdStream {
   void end_handshake();
   Error handshake_error();
   ReadNow decrypt(Bytes ciphertext);
-  void encrypt();
+  size_t encrypt(Bytes bytes);
 
   std::shared_ptr<const Context> context_;  // outlives session_, which points into it
   std::unique_ptr<Session> session_;

@@ -77,7 +77,7 @@ class MemoryStream final : public Stream {
     if (link_->stalled) return Now::kWouldBlock;
     if (in.bytes.empty()) return in.fin ? end() : Now::kWouldBlock;
     if (faults_.block()) return wake(), Now::kWouldBlock;
-    size_t n = faults_.piece(std::min(in.bytes.size(), rt::Reactor::kScratch));
+    size_t n = faults_.piece(std::min(in.bytes.size(), read_size()));
     std::memcpy(reactor().scratch(), in.bytes.view().data(), n);
     in.bytes.consume(n);
     wake_peer();
