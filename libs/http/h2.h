@@ -49,7 +49,9 @@ struct H2Options {
   uint32_t header_table = 4096;            // HPACK table, both ways
   uint32_t initial_peer_streams = 100;     // client: streams assumed allowed before the peer's SETTINGS
   uint32_t max_requests = 1'000'000'000;   // client: then it drains, for stream ids end at 2^31; ≥ 1
-  // Server: heads of all open requests, sizes as above; above: REFUSED_STREAM, and a point of those below.
+  // Server: heads of all open requests, sizes as above. Above, a head that is larger than its share (this by
+  // max_concurrent_streams) is refused with REFUSED_STREAM; smaller ones always have room, for a proxy's connection
+  // carries requests of many clients, and the large heads of one shall not keep the others out.
   uint32_t max_open_heads = 3 * 1024 * 1024;
   uint32_t max_interims = 16;       // client: 1xx heads before one response; above: the stream is reset
   uint32_t write_mark = 64 * 1024;  // on_writable when a stream's unsent bytes fall to this

@@ -166,6 +166,9 @@ bool H2Session::Impl::on_request_head(Stream& s, bool end) {
   s.connect = head.request.method_kind == Method::kConnect;
   if (!s.connect) s.body_left = content_length(head.request.headers);
   if (end && s.body_left > 0) return reject(s, H2Code::kProtocolError);
+  if (uint64_t n = head.bytes(); open_heads + n > options.max_open_heads &&
+                                 n > options.max_open_heads / std::max(options.max_concurrent_streams, 1u))
+    return put_reset(s, H2Code::kRefusedStream), true;
   s.known = true;
   s.head_bytes = static_cast<uint32_t>(head.bytes());
   open_heads += s.head_bytes;

@@ -109,15 +109,33 @@ TEST(H2Violations, SettingsOfThousandsOfEntries) {
 TEST(H2Violations, HeadsOfOpenRequestsAreBounded) {
   H2Options o;
   o.max_open_heads = 100'000;
+  o.max_concurrent_streams = 100;
   Server s(o);
   std::string big = block(with(kGet, {{"x", std::string(15'000, 'y')}}));
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, 2 * i + 1, big)));
-  EXPECT_EQ(s.session.open_streams(), 7u);
+  EXPECT_EQ(s.session.open_streams(), 6u);
   EXPECT_EQ(s.frames(), "3(7) ");  // REFUSED_STREAM
   s.session.reset(1, H2Code::kCancel);
   EXPECT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, 21, big)));
   EXPECT_EQ(s.frames(), "3(8) ");  // that of our own
-  EXPECT_EQ(s.session.open_streams(), 7u);
+  EXPECT_EQ(s.session.open_streams(), 6u);
+}
+
+TEST(H2Violations, LargeHeadsDoNotKeepSmallOnesOut) {
+  H2Options o;
+  o.max_open_heads = 100'000;
+  o.max_concurrent_streams = 100;
+  Server s(o);
+  std::string big = block(with(kGet, {{"x", std::string(15'000, 'y')}}));
+  std::string small = block(with(kGet, {{"x", std::string(700, 'y')}}));
+  int32_t id = 1;
+  for (int i = 0; i < 5000; ++i, id += 2) ASSERT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, id, big)));
+  EXPECT_EQ(s.session.open_streams(), 6u) << "a peer that does not know the limit is not sent away for it";
+  s.frames();
+  for (int i = 0; i < 94; ++i, id += 2) ASSERT_TRUE(s.feed(frame(kHeaders, kEnd | kEndHeaders, id, small)));
+  EXPECT_EQ(s.session.open_streams(), 100u);
+  EXPECT_EQ(s.frames(), "");
+  EXPECT_LT(s.session.held(), 200'000u);
 }
 
 TEST(H2Violations, InterimResponsesWithoutEnd) {

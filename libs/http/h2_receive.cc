@@ -227,7 +227,7 @@ bool H2Session::Impl::on_headers(Bytes payload) {
       opens = true;
       if (goaway_sent >= 0 && frame.id > goaway_sent) {
         block_ignored = true;  // it was told that nobody looks at this one (RFC 9113 §6.8)
-      } else if (streams.size() >= options.max_concurrent_streams || open_heads > options.max_open_heads) {
+      } else if (streams.size() >= options.max_concurrent_streams) {
         block_ignored = true;
         put_reset(frame.id, H2Code::kRefusedStream);
         if (!glitch("flood of streams over the limit")) return false;

@@ -223,7 +223,9 @@ rt::Task<void> serve_http(Inbound& in, Peer peer, PortWatch& watch, httpio::Prot
   httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) {
     return handle(session, std::move(x));
   };
-  const auto& options = in.serving.options(session.peer.target.port, !session.peer.identity.empty());
+  using Client = Serving::Client;
+  const auto& options =
+      in.serving.options(session.peer.target.port, session.peer.identity.empty() ? Client::kStranger : Client::kPeer);
   co_await httpio::serve(std::move(client), protocol, std::move(initial), options, handler);
 }
 

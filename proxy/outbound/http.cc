@@ -262,7 +262,9 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
 
 rt::Task<void> serve_http(Outbound& o, std::shared_ptr<Target> target, httpio::Protocol protocol,
                           std::unique_ptr<net::Stream> client, Buffer initial) {
-  const auto& options = o.serving.options(target->addr.port, !o.worker.config.hide_informational_headers);
+  using Client = Serving::Client;
+  const auto& options = o.serving.options(
+      target->addr.port, o.worker.config.hide_informational_headers ? Client::kStranger : Client::kOwn);
   Session session(o, std::move(target));
   httpio::Handler handler = [&session](std::unique_ptr<httpio::ServerExchange> x) {
     return handle(session, std::move(x));

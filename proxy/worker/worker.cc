@@ -48,6 +48,9 @@ http::H2Options h2_options(const Http2ServerConfig& c) {
   return o;
 }
 
+// A peer proxy's connection (docs/limits.md).
+void be_generous(http::H2Options& o) { o.max_open_heads = 8 * 1024 * 1024; }
+
 }  // namespace
 
 observe::CounterRef speculative_dials(observe::Shard& m, std::string_view direction, std::string_view result) {
@@ -103,8 +106,9 @@ Serving::Serving(Worker& worker, std::string_view name, const DirectionConfig& d
     worker.metrics.counter(kConnectionsRefused, observe::Labels().add("direction", name).add("reason", why))->add();
   };
   auto add = [&](const PortSet* ports, httpio::ServeOptions of) {
-    by_port_.push_back({ports, of, of});
-    by_port_.back().terse.explain = false;
+    by_port_.push_back({ports, of, of, of});
+    by_port_.back().stranger.explain = false;
+    be_generous(by_port_.back().peer.h2);
   };
   for (const HeaderLimit& l : config.http_header_limits) {
     httpio::ServeOptions of = o;
@@ -115,10 +119,11 @@ Serving::Serving(Worker& worker, std::string_view name, const DirectionConfig& d
   add(nullptr, std::move(o));
 }
 
-const httpio::ServeOptions& Serving::options(uint16_t port, bool explain) const {
+const httpio::ServeOptions& Serving::options(uint16_t port, Client client) const {
   size_t i = 0;
   while (by_port_[i].ports && !by_port_[i].ports->contains(port)) ++i;
-  return explain ? by_port_[i].explained : by_port_[i].terse;
+  const Of& of = by_port_[i];
+  return client == Client::kPeer ? of.peer : client == Client::kOwn ? of.own : of.stranger;
 }
 
 httpio::ClientOptions client_options(const Config& config, const DirectionConfig& direction, uint16_t port,

@@ -125,13 +125,17 @@ class Serving {
   // `name`: "inbound" or "outbound", for metrics. All outlive this.
   Serving(Worker& worker, std::string_view name, const DirectionConfig& direction, httpio::Drain& drain,
           net::Holders& holders);
-  // Of connections to that port; `explain`: as in ServeOptions. They live as long as this.
-  const httpio::ServeOptions& options(uint16_t port, bool explain) const;
+  // Who is at the other end: somebody unknown, who is told nothing beyond a status; the pod's own application; a proxy
+  // of the mesh, whose one connection carries the requests of many, so that what one of them does costs the others
+  // little.
+  enum class Client : uint8_t { kStranger, kOwn, kPeer };
+  // Of connections to that port. They live as long as this.
+  const httpio::ServeOptions& options(uint16_t port, Client client) const;
 
  private:
   struct Of {
     const PortSet* ports;  // null: all
-    httpio::ServeOptions explained, terse;
+    httpio::ServeOptions stranger, own, peer;
   };
   std::vector<Of> by_port_;
 };

