@@ -5,9 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "bench/grpc_message.h"
+#include "bench/http2.h"
 #include "bench/sockets.h"
-#include "libs/http/h2.h"
 
 namespace tulle::bench {
 namespace {
@@ -101,13 +100,6 @@ class Http2 : public Client, http::H2Handler {
     size_t got = 0;
   };
 
-  static http::H2Options wide() {
-    http::H2Options options;
-    options.stream_window = 1 << 20;
-    options.connection_window = 16 << 20;
-    options.glitch_burst = 1 << 30;
-    return options;
-  }
   Lane& lane_of(int32_t id) const { return *static_cast<Lane*>(session_.context(id)); }
   size_t key_of(int32_t id) const { return static_cast<size_t>(&lane_of(id) - lanes_.data()); }
 

@@ -8,9 +8,8 @@
 #include <memory>
 #include <string>
 
-#include "bench/grpc_message.h"
+#include "bench/http2.h"
 #include "bench/sockets.h"
-#include "libs/http/h2.h"
 
 namespace tulle::bench {
 namespace {
@@ -34,14 +33,6 @@ class Http2 : public Connection, http::H2Handler {
   }
 
  private:
-  static http::H2Options wide() {
-    http::H2Options options;
-    options.stream_window = 1 << 20;
-    options.connection_window = 16 << 20;
-    options.glitch_burst = 1 << 30;
-    return options;
-  }
-
   void on_request(int32_t id, http::RequestHead&& head, bool) override {
     http::ResponseHead answer;
     answer.headers.add("server", "bench");

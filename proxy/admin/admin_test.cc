@@ -6,7 +6,7 @@
 #include "libs/base/log.h"
 #include "libs/base/strings.h"
 #include "libs/httpio/client.h"
-#include "libs/tls/ca.h"
+#include "libs/tls/test_mesh.h"
 #include "libs/tls/tls_stream.h"
 #include "proxy/admin/text.h"
 
@@ -30,7 +30,7 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> dial(rt::Reactor& r, SocketAddr t
   auto c = co_await net::connect(r, to, options, r.now() + 5s);
   if (!c) co_return fail(std::move(c).error());
   if (!context) co_return std::make_unique<net::TcpStream>(r, std::move(c->fd), c->local, to, false);
-  auto server = *tls::Identity::parse_dns("web.default");
+  auto server = tls::test::name_of("web");
   auto t = co_await tls::TlsStream::connect(r, context, std::move(c->fd), c->local, to, server.name(), server, {},
                                             r.now() + 5s);
   if (!t) co_return fail(std::move(t).error());
@@ -250,36 +250,22 @@ TEST(Admin, ThePolicyOfThePortApplies) {
   EXPECT_EQ(f.get("/metrics").status, 404);
 }
 
-std::shared_ptr<const tls::Context> context_for(const tls::Authority& root, std::string_view name) {
-  tls::ContextOptions o(*tls::TrustBundle::from_ders(root.chain()));
-  auto identity = *tls::Identity::parse_dns(name);
-  auto key = *tls::PrivateKey::generate();
-  auto csr = *tls::parse_csr(*tls::make_csr(key, identity));
-  auto issued = *root.issue(csr, std::vector{identity}, 1h, 20s, wall_now());
-  std::vector<std::string> chain{issued.leaf};
-  chain.insert(chain.end(), issued.chain.begin(), issued.chain.end());
-  o.credentials = tls::Credentials{key, chain};
-  o.identity = identity;
-  o.server_names = {identity.name()};
-  return *tls::Context::make(std::move(o));
-}
-
 TEST(Admin, OverMeshTls) {
   Fixture f;
-  auto root = *tls::Authority::make_root("root.test", 24h, wall_now());
+  tls::test::TestMesh mesh;
   std::string who;
   f.options.authorize = [&](const AdminClient& c) {
     who = c.identity ? c.identity->name() : "";
     return verdict(std::nullopt);
   };
   f.start();
-  f.tls = context_for(root, "prometheus.viz");
+  f.tls = mesh.context("prometheus");
   EXPECT_EQ(f.get("/live").status, 0);  // no certificate of our own yet
-  f.admin->set_context(context_for(root, "web.default"));
+  f.admin->set_context(mesh.context("web"));
   for (auto p : {httpio::Protocol::kHttp1, httpio::Protocol::kHttp2}) {
     f.protocol = p;
     EXPECT_EQ(f.get("/metrics").status, 200);
-    EXPECT_EQ(who, "prometheus.viz");
+    EXPECT_EQ(who, tls::test::name_of("prometheus").name());
   }
   f.tls = nullptr;
   EXPECT_EQ(f.get("/metrics").status, 200);

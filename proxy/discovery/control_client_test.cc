@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "libs/grpc/client.h"
-#include "libs/tls/ca.h"
+#include "libs/tls/test_mesh.h"
 #include "libs/tls/tls_stream.h"
 #include "proxy/discovery/test_server.h"
 
@@ -163,38 +163,22 @@ struct TlsServer {
   }
 };
 
-std::shared_ptr<const tls::Context> context_for(const tls::Authority& root, std::string_view name) {
-  tls::ContextOptions o(*tls::TrustBundle::from_ders(root.chain()));
-  if (!name.empty()) {
-    auto identity = *tls::Identity::parse_dns(name);
-    auto key = *tls::PrivateKey::generate();
-    auto csr = *tls::parse_csr(*tls::make_csr(key, identity));
-    auto issued = *root.issue(csr, std::vector{identity}, 1h, 20s, wall_now());
-    std::vector<std::string> chain{issued.leaf};
-    chain.insert(chain.end(), issued.chain.begin(), issued.chain.end());
-    o.credentials = tls::Credentials{key, chain};
-    o.identity = identity;
-    o.server_names = {identity.name()};
-  }
-  return *tls::Context::make(std::move(o));
-}
-
 TEST(ControlClient, MutualTlsByName) {
   Fixture f;
-  auto root = *tls::Authority::make_root("root.test", 24h, wall_now());
-  TlsServer server(f.reactor, context_for(root, "destination.linkerd"));
+  tls::test::TestMesh mesh;
+  TlsServer server(f.reactor, mesh.context("destination"));
   ControlAddr addr = Fixture::plain("127.0.0.1", server.listener->local().port);
-  addr.name = *tls::Identity::parse_dns("destination.linkerd");
-  auto context = context_for(root, "");
+  addr.name = tls::test::name_of("destination");
+  auto context = mesh.anonymous();
   ControlClient c(f.reactor, *f.resolver, addr, f.options, [&] { return context; });
   ASSERT_TRUE(f.call(c));
   EXPECT_EQ(server.clients, std::vector<std::string>{""});
-  context = context_for(root, "web.default");  // certified meanwhile: the next connection says who we are
+  context = mesh.context("web");  // certified meanwhile: the next connection says who we are
   c.http().drain();
   ASSERT_TRUE(f.call(c));
-  EXPECT_EQ(server.clients.back(), "web.default");
+  EXPECT_EQ(server.clients.back(), tls::test::name_of("web").name());
 
-  addr.name = *tls::Identity::parse_dns("policy.linkerd");
+  addr.name = tls::test::name_of("policy");
   ControlClient wrong(f.reactor, *f.resolver, addr, f.options, [&] { return context; });
   auto& a = f.call(wrong);
   ASSERT_FALSE(a);
