@@ -38,8 +38,8 @@ class Stream {
   Read read();
   // Makes a waiting read() end with Code::kCancelled; none waiting: no effect.
   void interrupt_read();
-  // read() gives up to 256 KiB at once, not 64: a sender of bulk is woken less often, and more is held when nobody takes
-  // it on.
+  // read() gives up to 256 KiB at once, not 64: a sender of bulk is woken less often, and more is held when nobody
+  // takes it on.
   void read_bulk() { read_size_ = rt::Reactor::kScratch; }
 
   // Bytes to send: append here, then call flush_later().

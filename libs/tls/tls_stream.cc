@@ -366,7 +366,8 @@ size_t TlsStream::encrypt(Bytes bytes) {
   if (ciphertext_.empty() && due > kRecord) ciphertext_.prepare(due + (due / kRecord + 1) * kOverhead);
   ERR_clear_error();
   while (done < bytes.size() && ciphertext_.size() < kCiphertextMark) {
-    int r = SSL_write(session_->ssl.get(), bytes.data() + done, static_cast<int>(std::min(bytes.size() - done, kRecord)));
+    int r =
+        SSL_write(session_->ssl.get(), bytes.data() + done, static_cast<int>(std::min(bytes.size() - done, kRecord)));
     if (r <= 0) {
       fail_write(ssl_error(false).with("TLS"));
       break;

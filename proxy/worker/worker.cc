@@ -48,8 +48,15 @@ http::H2Options h2_options(const Http2ServerConfig& c) {
   return o;
 }
 
-// A peer proxy's connection (docs/limits.md).
-void be_generous(http::H2Options& o) { o.max_open_heads = 8 * 1024 * 1024; }
+// A peer proxy's connection (docs/limits.md). Ours sends within what strangers may; others pass on what their clients
+// do.
+void be_generous(http::H2Options& o) {
+  o.max_open_heads = 8 * 1024 * 1024;
+  o.reset_burst = 50'000;
+  o.resets_per_second = 20'000;
+  o.glitch_burst = 20'000;
+  o.glitches_per_second = 5'000;
+}
 
 }  // namespace
 

@@ -6,7 +6,7 @@ import socket
 
 import hpack
 import pytest
-from frames import DATA, END, END_HEADERS, HEADERS, PREFACE, RST, Peer, frame, settings
+from frames import DATA, END, END_HEADERS, HEADERS, PREFACE, RST, Peer, frame, request, settings
 from support.control import Workload
 from support.mesh import PYTHON
 from support.mesh_tls import Certificate, Tunnel, transport_header
@@ -116,6 +116,36 @@ def test_applications_are_told_by_nobody_but_their_own_proxy(echo):
     seen = json.loads(body[body.index("{"):body.rindex("}") + 1])
     ids = re.findall(r"l5d-client-id: (\S+)", seen["head"])
     assert len(ids) == 1 and ids[0].startswith("default.default.") and "orig-proto" not in seen["head"], seen
+
+
+def resets_beside_honest_requests(host, port, resets):
+    """One connection, as a proxy's: one client gives up what it asks for, without end, and another asks now and then."""
+    peer, block, stream, honest, given_up = Peer(host, port), request("echo", "/", "POST"), 1, 0, 0
+    while given_up < resets:
+        part = b""
+        for _ in range(100):
+            part += frame(HEADERS, END_HEADERS, stream, block) + frame(RST, 0, stream, b"\0\0\0\x08")
+            stream += 2
+        part += frame(HEADERS, END_HEADERS | END, stream, block)
+        stream += 2
+        if not peer.send(part, 5):
+            break
+        given_up, honest = given_up + 100, honest + 1
+    peer.wait(5, lambda: peer.over() or peer.ok >= honest)
+    peer.close()
+    return {"given up": given_up, "asked": honest, "answered": peer.ok, "goaway": peer.goaway}
+
+
+def test_one_client_of_a_peer_proxy_does_not_cost_the_others_its_connection(echo):
+    """A proxy that is not ours passes on every reset of its clients. From a stranger as many are an attack."""
+    name = "default.default.serviceaccount.identity.linkerd.cluster.local"
+    with Tunnel(echo.certificate, name, echo.address("echo"), 8081) as tunnel:
+        seen = resets_beside_honest_requests("127.0.0.1", tunnel.port, 20_000)
+    print(seen)
+    assert seen["given up"] == 20_000 and seen["answered"] == seen["asked"] == 200, seen
+    seen = resets_beside_honest_requests(echo.address("echo"), 8081, 20_000)
+    print(seen)
+    assert seen["goaway"] == 11 and seen["given up"] < 20_000, seen
 
 
 @pytest.mark.parametrize("target, field, status", [("/", "Content-Length: x", 400), ("/", "Transfer-Encoding: gzip", 501), ("/", "x: " + "y" * 70_000, 431),
