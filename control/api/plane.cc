@@ -6,7 +6,7 @@ Plane::Plane(Options options, Authorities authorities)
     : options_(std::move(options)),
       authorities_(std::move(authorities)),
       service_addresses_(local_service_network()),
-      pod_addresses_(local_pod_network(), options_.first_pod_address),
+      pod_addresses_(options_.pod_network, options_.first_pod_address),
       index_(options_.mesh, service_addresses_),
       workloads_(options_.workloads, pod_addresses_, options_.rng) {}
 

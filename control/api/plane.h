@@ -24,6 +24,7 @@ class Plane {
     WorkloadOptions workloads;
     CertifyOptions certify;
     Duration token_lifetime = 24h;
+    Cidr pod_network = local_pod_network();
     uint32_t first_pod_address = 0;  // where to begin to offer them
     std::string saved_addresses;     // of services: ServiceAddresses::save() of the last run; "" at first
     Rng rng = Rng(0);

@@ -24,6 +24,10 @@ int main(int argc, char** argv) {
                  "who may talk to a port that no Server has: all-unauthenticated, all-authenticated,\n"
                  "cluster-unauthenticated, cluster-authenticated, audit or deny")
       ->capture_default_str();
+  app.add_option("--pod-network", o.pod_network,
+                 "where pods get their addresses; another than that of `tulle run` is for proxies that are run\n"
+                 "by other means, such as linkerd2-proxy, which connects to no loopback address")
+      ->capture_default_str();
   app.add_option("--default-opaque-ports", o.opaque_ports, "ports without protocol detection")->capture_default_str();
   app.add_option("--identity-lifetime", o.identity_lifetime, "of a workload's certificate")->capture_default_str();
   app.add_option("--identity-skew", o.identity_skew, "how far clocks may differ")->capture_default_str();

@@ -18,6 +18,7 @@ struct ControlOptions {
   std::string trust_domain = "cluster.local";
   std::string control_namespace = "linkerd";
   std::string default_inbound_policy = "all-unauthenticated";
+  std::string pod_network = "127.64.0.0/11";
   std::string opaque_ports = "25,587,3306,4444,5432,6379,9300,11211";
   std::string identity_lifetime = "24h";
   std::string identity_skew = "20s";

@@ -27,7 +27,7 @@ uint16_t first_unprivileged_port() {
   return text ? parse_number<uint16_t>(trim(*text)).value_or(1024) : 1024;
 }
 
-Result<MeshConfig> mesh_of(const ControlOptions& o) {
+Result<MeshConfig> mesh_of(const ControlOptions& o, Cidr pods) {
   MeshConfig mesh = MeshConfig::local();
   mesh.cluster_domain = o.cluster_domain;
   mesh.trust_domain = o.trust_domain;
@@ -42,6 +42,8 @@ Result<MeshConfig> mesh_of(const ControlOptions& o) {
   auto ports = parse_port_set(o.opaque_ports);
   if (!ports) return fail(std::move(ports).error().with("--default-opaque-ports"));
   mesh.opaque_ports = std::move(*ports);
+  mesh.networks = {pods, local_service_network()};
+  mesh.client_networks = {pods};
   return mesh;
 }
 
@@ -66,7 +68,13 @@ std::string runtime_folder(const ControlOptions& o) {
 Result<std::unique_ptr<Plane>> make_plane(const ControlOptions& o, WallTime now) {
   TULLE_TRY_VOID(make_private_dir(o.state_dir));
   Plane::Options options;
-  TULLE_TRY(options.mesh, mesh_of(o));
+  auto pods = Cidr::parse(o.pod_network);
+  if (!pods) return fail(std::move(pods).error().with("--pod-network"));
+  if (!pods->ip().is_v4() || pods->prefix() < 8 || pods->prefix() > 28)
+    return fail(Code::kInvalid, cat("--pod-network: found ", quoted(o.pod_network),
+                                    "; accepted: a network of IPv4 with a prefix of 8 to 28, such as 127.64.0.0/11"));
+  options.pod_network = *pods;
+  TULLE_TRY(options.mesh, mesh_of(o, *pods));
   auto lifetime = parse_duration(o.identity_lifetime);
   if (!lifetime || *lifetime < 10s)
     return fail(Code::kInvalid, "--identity-lifetime: accepted: a duration of 10s or more, such as 24h");

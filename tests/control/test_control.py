@@ -280,6 +280,14 @@ def test_ends_in_order(control):
     assert not pathlib.Path(control.socket).exists() and not (control.runtime / "mesh.json").exists()
 
 
+def test_pods_are_where_the_flag_says(control):
+    control.start("--pod-network", "10.64.0.0/16", "--default-inbound-policy", "cluster-authenticated")
+    environment = control.register("one")["env"]
+    assert environment["LINKERD2_PROXY_INBOUND_LISTEN_ADDR"].startswith("10.64.")
+    assert environment["LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS"] == "10.64.0.0/16"
+    assert environment["LINKERD2_PROXY_DESTINATION_PROFILE_NETWORKS"] == "10.64.0.0/16,127.96.0.0/11"
+
+
 def test_says_why_it_cannot_start(control):
     def refused(*flags):
         done = subprocess.run(control.command(*flags), capture_output=True, text=True, timeout=10)
@@ -288,6 +296,8 @@ def test_says_why_it_cannot_start(control):
     assert "accepted: all-unauthenticated" in refused("--default-inbound-policy", "everybody")
     assert "--listen" in refused("--listen", "nonsense")
     assert "--nonsense" in refused("--nonsense")
+    for network in ("nonsense", "10.0.0.0/33", "0.0.0.0/0", "10.64.0.0/30", "fd00::/16"):
+        assert "--pod-network: " in refused("--pod-network", network)
     control.manifests.rmdir()
     assert "--manifests" in refused()
     control.manifests.mkdir()

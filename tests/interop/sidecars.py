@@ -2,19 +2,21 @@
 workload, behind a redirection that spares the proxies themselves. Any proxy of that environment can take a side.
 
 All of it lives in one network namespace that the fixture makes, control plane included: a pod is an address, and which
-proxy a packet belongs to is told by the group of who sends it. Making it needs root.
+proxy a packet belongs to is told by the group of who sends it. Making it needs root. Pods are not in 127.0.0.0/8, as
+linkerd2-proxy connects to no loopback address.
 """
 import ctypes
+import http.client
 import os
 import pathlib
 import subprocess
-import urllib.error
-import urllib.request
 
 from procs import wait_until
 from support.control import Workload
+from support.mesh import BIN, Mesh
 
 CLONE_NEWNET = 0x40000000
+PODS = "10.64.0.0/16"
 PORTS = "8080-8084"
 SPARED = {"client": 40102, "server": 40103}  # groups; whose packets are not redirected
 RULES = """
@@ -40,6 +42,7 @@ class Namespace:
         if libc.unshare(CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "route", "add", "local", PODS, "dev", "lo"], check=True)
         return self
 
     def __exit__(self, *_):
@@ -51,6 +54,26 @@ class Namespace:
         """Traffic to services goes to `outbound`, that to a server's ports to its proxy. Replaces what was, at once."""
         inbound = "\n    ".join(f"ip daddr {s.address} tcp dport {PORTS} dnat to {s.address}:4143" for s in servers)
         subprocess.run(["nft", "-f", "-"], input=RULES.format(spared=SPARED, outbound=outbound, inbound=inbound), text=True, check=True)
+
+
+class SidecarMesh(Mesh):
+    """A mesh of pods in PODS. `tulle up` makes none like that, as `tulle run` could make no such pod."""
+
+    def up(self, *words, **_):
+        runtime = pathlib.Path(f"/tmp/tulle-{os.getuid()}") / self.name
+        runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.control = self.processes.start("up", [
+            BIN / "tulle-control", "--mesh", self.name, "--state-dir", self.folder / "state", "--manifests", self.manifests,
+            "--socket", runtime / "control.sock", "--pod-network", PODS, *words])
+        self.words = words
+        wait_until("the control plane answers", self.answers, 20)
+
+    def kill_control(self):
+        self.control.kill()
+
+    def up_again(self):
+        self.processes.all.remove(self.control)
+        self.up(*self.words)
 
 
 class Sidecar:
@@ -79,11 +102,17 @@ class Sidecar:
         return folder
 
     def admin(self, path):
+        """What it answers with 200, else None. Asked from loopback, which the policy of that port lets in."""
+        connection = http.client.HTTPConnection(self.address, 4191, timeout=5, source_address=("127.0.0.1", 0))
         try:
-            with urllib.request.urlopen(f"http://{self.address}:4191{path}", timeout=5) as answer:
-                return answer.read().decode()
-        except (OSError, urllib.error.HTTPError):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read().decode()
+            return body if answer.status == 200 else None
+        except OSError:
             return None
+        finally:
+            connection.close()
 
     def ready(self):
         wait_until(f"the proxy of {self.name} is ready", lambda: self.admin("/ready") is not None or not self.process.running(), 20)
@@ -106,14 +135,13 @@ class Sidecar:
             return False
         return True
 
-    def metric(self, name, *labels):
-        """The sum of the series of that name that have all `labels`."""
+    def metric(self, name, *labels, but=None):
+        """The sum of the series of that name that have all `labels`, and not the label `but`."""
         text = self.admin("/metrics") or ""
-        lines = (line for line in text.splitlines() if line.partition("{")[0] == name and all(label in line for label in labels))
+        lines = (line for line in text.splitlines() if line.partition("{")[0] == name and all(label in line for label in labels) and not (but and but in line))
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def own():
     """Our own proxy, run as anybody's would be."""
-    from support.mesh import BIN
     return pathlib.Path(BIN) / "tulle-proxy"
