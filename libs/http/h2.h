@@ -67,6 +67,8 @@ struct H2Options {
   // The same for RST_STREAM alone, which honest peers send in storms when deadlines pass.
   uint32_t reset_burst = 5000;
   uint32_t resets_per_second = 2000;
+  // A GOAWAY after an error carries the reason as text (RFC 9113 §6.8); strangers get the code alone.
+  bool explain = false;
   // Client: so many streams are reset at once and in the long run, streams that end well earning some back, so that it
   // stays within what a server of ours bears: requests of many clients share its connection, and none of them shall
   // lose it for the others. A stream given up beyond that is reset later, unless it has ended by itself.

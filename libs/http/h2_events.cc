@@ -96,7 +96,7 @@ void H2Session::Impl::after_failure() {
   ready_at = 0;
   constexpr size_t kWorthKeeping = 16 * 1024;
   if (control.size() > kWorthKeeping) control.clear();  // nobody reads it
-  put_goaway(last_peer_id, failed_code, std::string_view(failed->reason).substr(0, 128));
+  put_goaway(last_peer_id, failed_code, options.explain ? std::string_view(failed->reason).substr(0, 128) : "");
   end_streams(failed_code, false);
 }
 

@@ -223,5 +223,16 @@ TEST(H2Violations, TooManyFieldsGet431AndThenAnEnd) {
   EXPECT_THAT(s.error, HasSubstr("flood of header fields"));
 }
 
+TEST(H2Violations, TheReasonIsForThoseWhoMayKnow) {
+  for (bool explain : {false, true}) {
+    H2Options o;
+    o.explain = explain;
+    Server s(o);
+    EXPECT_FALSE(s.feed(frame(kData, 0, 0, "x")));
+    EXPECT_EQ(s.frames(), "7(1) ");
+    EXPECT_EQ(s.sent.find("DATA on stream 0") != std::string::npos, explain);
+  }
+}
+
 }  // namespace
 }  // namespace tulle::http

@@ -75,8 +75,16 @@ H2ServerExchange::~H2ServerExchange() {
   conn_->flush_later();
 }
 
+namespace {
+http::H2Options session_options(const ServeOptions& options) {
+  http::H2Options h2 = options.h2;
+  h2.explain = options.explain;
+  return h2;
+}
+}  // namespace
+
 H2Server::H2Server(std::unique_ptr<net::Stream> stream, const ServeOptions& options, const Handler& handler)
-    : H2Conn(H2Session::Role::kServer, std::move(stream), options.h2, options.keep_alive),
+    : H2Conn(H2Session::Role::kServer, std::move(stream), session_options(options), options.keep_alive),
       options_(options),
       handler_(handler),
       created_(stream_->reactor().now()),

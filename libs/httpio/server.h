@@ -41,7 +41,7 @@ class Drain {
 
 struct ServeOptions {
   http::Limits limits;
-  http::H2Options h2;
+  http::H2Options h2;           // `explain` is that below
   KeepAliveOptions keep_alive;  // HTTP/2
   // From the first byte of a request to the end of its head; then 408 and close. HTTP/2: for the preface, and for each
   // frame but DATA and each header block; then GOAWAY.
@@ -56,7 +56,8 @@ struct ServeOptions {
   size_t max_broken_requests = 32;
   Drain* drain = nullptr;           // outlives the connection
   net::Holders* holders = nullptr;  // the same
-  // HTTP/1: what the connection itself refuses is answered with the reason in l5d-proxy-error; not for strangers.
+  // What the connection itself refuses is answered with the reason: in l5d-proxy-error, over HTTP/2 in the text of the
+  // GOAWAY. Not for strangers.
   bool explain = true;
   // Told why, when a connection is ended because of what came on it: "header timeout", a status ("431"), the name of an
   // HTTP/2 code ("PROTOCOL_ERROR") or "flood of …"; one of a few dozen fixed texts.

@@ -103,6 +103,7 @@ httpio::Client& Endpoint::http2() {
   if (http2_) return *http2_;
   httpio::ClientOptions options =
       client_options(worker_.config, worker_.config.outbound, info_->addr.port, worker_.outbound_unannounced_ends);
+  options.h2.explain = meshed();
   if (info_->http2 && info_->http2->keep_alive) {  // discovery asks for it
     const wire::Http2KeepAlive& k = *info_->http2->keep_alive;
     if (k.interval) options.keep_alive.interval = *k.interval;

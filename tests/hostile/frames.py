@@ -54,7 +54,7 @@ class Peer:
         if wrap:
             self.sock = wrap(self.sock)
         self.sock.setblocking(False)
-        self.deaf, self.closed, self.goaway = deaf, False, None
+        self.deaf, self.closed, self.goaway, self.goaway_text = deaf, False, None, b""
         self.seen, self.got, self.ended, self.ok, self.buffer = {}, 0, 0, 0, b""
         self.send(first)
 
@@ -108,7 +108,7 @@ class Peer:
             if kind in (DATA, HEADERS) and self.buffer[4] & END:
                 self.ended += 1
             if kind == GOAWAY:
-                self.goaway = int.from_bytes(payload[4:8], "big")
+                self.goaway, self.goaway_text = int.from_bytes(payload[4:8], "big"), payload[8:]
             self.buffer = self.buffer[9 + length:]
 
     def over(self):

@@ -161,6 +161,20 @@ def test_a_stranger_is_told_the_status_alone(echo, target, field, status):
     assert f"HTTP/1.1 {status} " in log and "l5d-proxy-error: " in log, "the application is told by its own proxy"
 
 
+def test_a_stranger_is_told_the_code_alone(echo):
+    """What the text of a GOAWAY says is for the mesh: a peer that shows its identity."""
+    def text(host, port):
+        peer = Peer(host, port)
+        peer.send(frame(DATA, 0, 0, b"x"))
+        assert peer.wait(5) and peer.goaway == 1, peer.seen
+        peer.close()
+        return peer.goaway_text
+    assert text(echo.address("echo"), 8081) == b""
+    name = "default.default.serviceaccount.identity.linkerd.cluster.local"
+    with Tunnel(echo.certificate, name, echo.address("echo"), 8081) as tunnel:
+        assert b"DATA on stream 0" in text("127.0.0.1", tunnel.port)
+
+
 @pytest.mark.parametrize("place", ["169.254.169.254", "127.0.0.1:4191", "localhost:4140", "[fe80::1]:80"])
 def test_no_name_in_a_request_chooses_an_address(echo, place):
     """It goes where the client connected to, whatever it says: to the one application of that port."""
