@@ -77,18 +77,19 @@ class SidecarMesh(Mesh):
 
 
 class Sidecar:
-    """A registered workload and the proxy beside it. `side`: client or server."""
+    """A registered workload and the proxy beside it. `side`: client or server; `change` may have its way with the proxy's
+    environment."""
 
     count = 0
 
-    def __init__(self, mesh, binary, side, service, name, ports=None):
+    def __init__(self, mesh, binary, side, service, name, ports=None, change=None):
         Sidecar.count += 1
         self.mesh, self.side, self.service, self.name, self.ports = mesh, side, service, name, ports or {}
         self.workload = Workload(mesh.name, service, name, self.ports, {"app": service})
         self.address, self.outbound = self.workload.address, 5140 + Sidecar.count
         env = {k: v for k, v in self.workload.env.items() if k.startswith("LINKERD2_PROXY_")}
         env |= {"LINKERD2_PROXY_OUTBOUND_LISTEN_ADDR": f"127.0.0.1:{self.outbound}", "LINKERD2_PROXY_IDENTITY_DIR": str(self.identity_folder())}
-        self.process = mesh.processes.start(f"proxy-{name}", ["setpriv", f"--regid={SPARED[side]}", "--clear-groups", binary], env)
+        self.process = mesh.processes.start(f"proxy-{name}", ["setpriv", f"--regid={SPARED[side]}", "--clear-groups", binary], change(env) if change else env)
 
     def identity_folder(self):
         """The key and the request for a certificate that Linkerd's init makes before its proxy starts."""

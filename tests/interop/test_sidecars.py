@@ -11,52 +11,45 @@ import pytest
 from procs import wait_until
 from sidecars import Namespace, Sidecar, SidecarMesh, own
 from support.mesh import PYTHON, SUPPORT
+from support.talker import MANIFEST, PORTS
 
 PEER = os.environ.get("TULLE_PEER_PROXY")
 NO_PEER = "TULLE_PEER_PROXY names no proxy to mesh with"
 PAIRS = [pytest.param(("ours", "ours"), id="ours-ours"),
          *(pytest.param(pair, id="-".join(pair), marks=pytest.mark.skipif(not PEER, reason=NO_PEER))
            for pair in (("ours", "theirs"), ("theirs", "ours")))]
-PORTS = {"http1": 8080, "h2": 8081, "grpc": 8082, "tcp": 8083, "opaque": 8084}
 PORTS_OF_LOAD = {n: p for n, p in PORTS.items() if n != "opaque"}
 RATE = 40
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="sidecars share a network namespace that only root can make")
 
-SERVICE = """
-    apiVersion: v1
-    kind: Service
-    metadata: {name: origin, namespace: default, annotations: {config.linkerd.io/opaque-ports: "8084"}}
-    spec:
-      selector: {app: origin}
-      ports: [%s]
-    ---
-    apiVersion: policy.linkerd.io/v1beta3
-    kind: Server
-    metadata: {name: opaque, namespace: default}
-    spec: {podSelector: {matchLabels: {app: origin}}, port: opaque, proxyProtocol: opaque, accessPolicy: all-authenticated}
-""" % ", ".join(f"{{name: {n}, port: {p}, targetPort: {n}}}" for n, p in PORTS.items())
-
 
 class Lab:
-    def __init__(self, mesh, client, server):
+    served = PORTS_OF_LOAD  # by the program that writes down what it served
+
+    def __init__(self, mesh, client, server, more=""):
         self.mesh, self.binaries = mesh, (client, server)
-        mesh.manifest("origin.yaml", SERVICE)
+        mesh.manifest("origin.yaml", MANIFEST + more)
         mesh.up("--default-inbound-policy", "all-authenticated", "--identity-lifetime", "10s")
         self.address = mesh.ask("get", "service", "origin")["spec"]["clusterIP"]
         self.servers = [self.server("origin-1")]
-        self.client = Sidecar(mesh, client, "client", "client", "client")
+        self.client = self.sidecar(client, "client", "client", "client")
         self.redirect()
         for sidecar in (self.client, *self.servers):
             sidecar.ready()
 
     def server(self, name):
-        sidecar = Sidecar(self.mesh, self.binaries[1], "server", "origin", name, PORTS)
-        program = [PYTHON, SUPPORT / "origin.py", "--log", self.mesh.folder / "origin.ids", "--name", name, "--listen", sidecar.address]
-        self.mesh.processes.start(name, [*program, *(w for n, p in PORTS_OF_LOAD.items() for w in (f"--{n}", p))])
-        self.mesh.processes.start(f"{name}-opaque", [*program, "--tcp", PORTS["opaque"]])
-        wait_until(f"{name} listens", lambda: listens(sidecar.address), 10)
+        sidecar = self.sidecar(self.binaries[1], "server", "origin", name, PORTS)
+        self.programs(name, [PYTHON, SUPPORT / "origin.py", "--log", self.mesh.folder / "origin.ids", "--name", name, "--listen", sidecar.address])
+        wait_until(f"{name} listens", lambda: listens(sidecar.address, {**self.served, "opaque": PORTS["opaque"]}), 10)
         return sidecar
+
+    def sidecar(self, *words):
+        return Sidecar(self.mesh, *words)
+
+    def programs(self, name, program):
+        self.mesh.processes.start(name, [*program, *(w for n, p in self.served.items() for w in (f"--{n}", p))])
+        self.mesh.processes.start(f"{name}-opaque", [*program, "--tcp", PORTS["opaque"]])
 
     def redirect(self):
         Namespace.redirect(self.servers, self.client.outbound)
@@ -67,9 +60,9 @@ class Lab:
         return out, self.mesh.processes.start("load", [PYTHON, SUPPORT / "client.py", "--out", out, "--rate", RATE, "--seconds", seconds, *words])
 
 
-def listens(address):
-    """All of its ports; nobody is redirected to its proxy yet."""
-    for port in PORTS.values():
+def listens(address, ports):
+    """All of the ports; nobody is redirected to its proxy yet."""
+    for port in ports.values():
         with socket.socket() as s:
             if s.connect_ex((address, port)) != 0:
                 return False
