@@ -197,16 +197,17 @@ rt::Task<void> exchange(Exchange& x) {
 }
 
 // A timeout of the route has passed. Before the response has begun there is an answer to give; after it, the response
-// is broken off, which a gRPC client is told in trailers.
-void out_of_time(Exchange& x, const TimeLimits::Passed& passed) {
+// is broken off behind what was forwarded already, which a gRPC client is told in trailers.
+rt::Task<void> out_of_time(Exchange& x, const TimeLimits::Passed& passed) {
   if (x.record) x.record->broke(passed.name);
   // It had the whole request and gave no sign in all that time: the endpoint is at least so slow.
   if (x.sent && !x.client.responded() && x.limits.request_sent())
     x.sent->in_flight.measured(x.session.outbound.worker.reactor.now());
   x.sent.reset();
   ProxyError e(Reason::kTimeout, cat(passed.what, " of ", format_duration(passed.limit), " passed"));
-  if (end_with_status(x.client, e, true)) return x.session.outbound.http_error(e.reason)->add();
-  answer_error(x.session, x.client, e);
+  if (!x.client.responded() || x.client.error()) co_return answer_error(x.session, x.client, e);
+  x.session.outbound.http_error(e.reason)->add();
+  if (!end_with_status(x.client, e, true)) co_await break_off(x.client, http::H2Code::kInternalError);
 }
 
 // Carries the exchange out, for as long as it may take.
@@ -216,7 +217,7 @@ rt::Task<void> exchange_in_time(Exchange& x) {
     rt::Running running(x.session.outbound.worker.reactor, exchange(x), &x.limits);
     passed = co_await x.limits.passed(x.client, running);
   }
-  if (passed) out_of_time(x, *passed);
+  if (passed) co_await out_of_time(x, *passed);
 }
 
 rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client) {

@@ -10,7 +10,7 @@ ROUTE = """
     metadata: {{name: origin, namespace: default}}
     spec:
       selector: {{app: {app}}}
-      ports: [{{name: http1, port: 80, targetPort: http1}}, {{name: grpc, port: 82, targetPort: grpc}}]
+      ports: [{{name: http1, port: 80, targetPort: http1}}, {{name: h2, port: 81, targetPort: h2}}, {{name: grpc, port: 82, targetPort: grpc}}]
     ---
     apiVersion: gateway.networking.k8s.io/v1
     kind: HTTPRoute
@@ -90,6 +90,31 @@ def test_after_the_head(mesh):
     assert status == 200 and code in (18, 56) and size == 5 and 0.6 < seconds < 4, (status, code, seconds, size)
     assert count(metrics, "outbound_http_errors_total", reason="timeout") == 1, metrics
     assert count(metrics, "response_total", direction="outbound", error="REQUEST_TIMEOUT", classification="failure") == 1, metrics
+
+
+SLOW_READER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from frames import DATA, END, END_HEADERS, HEADERS, RST, WINDOW, Peer, frame, request
+peer = Peer('origin', 81)
+peer.send(frame(HEADERS, END_HEADERS | END, 1, request('origin', '/')))
+peer.wait(2, lambda: False)
+before = peer.got, peer.seen.get(RST, 0)
+for stream in (0, 1): peer.send(frame(WINDOW, 0, stream, (1 << 20).to_bytes(4, 'big')))
+peer.wait(5, lambda: peer.seen.get(RST))
+print('ended', peer.ok, before[0] >= 65535, before[1], peer.got - before[0] > 16384, peer.seen.get(RST), peer.goaway)
+"""
+
+
+def test_a_slow_reader_gets_what_was_forwarded_already(mesh):
+    """HTTP/2: the reset comes behind it."""
+    routed(mesh, "request: 700ms", port=81)
+    hostile = SUPPORT.parent / "hostile"
+    mesh.run("origin", [PYTHON, "-B", hostile / "lab.py", "serve", mesh.folder / "served"], "--label", "app=origin", "--port", "h2=8082")
+    mesh.ready("origin")
+    pod = mesh.run("client", [PYTHON, "-c", SLOW_READER, hostile])
+    pod.wait(30)
+    assert "ended 1 True 0 True 1 None" in pod.log(), pod.log()
 
 
 def test_one_attempt(mesh):
