@@ -13,7 +13,6 @@
 namespace tulle::proxy {
 namespace {
 
-WallTime wall_now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
 constexpr observe::Family kSeen = {"seen_total", "Seen.", observe::Type::kCounter, observe::Format::kText, {}};
 
 struct Answer {

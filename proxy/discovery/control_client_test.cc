@@ -10,7 +10,6 @@
 namespace tulle::proxy {
 namespace {
 
-WallTime wall_now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
 
 rt::Task<grpc::Status> echo(grpc::ServerCall& call) {
   auto message = co_await call.read_one();
