@@ -32,4 +32,5 @@ def test_the_largest_are_shed(small, where):
     wait_until("memory comes back", lambda: small.memory(who) < 0.9 * LIMIT, 4, every=0.1)
     lines = re.findall(r"connection ended for what it held in memory direction=(\w+) client=(\S+:\d+) bytes=(\d+)", small.mesh.process(who).log())
     lines = [x for x in lines if x[0] == ("inbound" if where == "outside" else "outbound")]
-    assert len(lines) == small.shed(who) and all(int(x[2]) > 1 << 20 for x in lines), lines
+    # After five of a kind the log leaves lines out, see docs/logging.md.
+    assert min(small.shed(who), 5) <= len(lines) <= small.shed(who) and all(int(x[2]) > 1 << 20 for x in lines), lines
