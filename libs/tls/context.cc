@@ -20,6 +20,38 @@ constexpr size_t kMaxPeerChainBytes = 64 * 1024;
 
 WallTime system_wall_clock() { return std::chrono::system_clock::now(); }
 
+// AWS-LC reads the system's clock for sessions; what depends on ours is checked in tls_stream.cc.
+Result<> configure_sessions(SSL_CTX* ctx, Context::Impl& impl, bool wanted) {
+  if (!wanted) {
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(ctx, 0);
+    return {};
+  }
+  TULLE_TRY(impl.ticket_key, TicketKey::make());
+  static constexpr SSL_TICKET_AEAD_METHOD kTickets = {
+      .max_overhead = [](SSL*) -> size_t { return TicketKey::kOverhead; },
+      .seal = [](SSL* ssl, uint8_t* out, size_t* size, size_t room, const uint8_t* in, size_t in_size) -> int {
+        *size = on_seal_ticket(ssl, {reinterpret_cast<const char*>(in), in_size}, out, room);
+        return *size != 0;
+      },
+      .open =
+          [](SSL* ssl, uint8_t* out, size_t* size, size_t, const uint8_t* in, size_t in_size) {
+            *size = on_open_ticket(ssl, {reinterpret_cast<const char*>(in), in_size}, out);
+            return *size ? ssl_ticket_aead_success : ssl_ticket_aead_ignore_ticket;
+          }};
+  SSL_CTX_set_ticket_aead_method(ctx, &kTickets);
+  SSL_CTX_set_num_tickets(ctx, 1);
+  SSL_CTX_set_session_psk_dhe_timeout(ctx, static_cast<uint32_t>(kSessionLifetime / 1s));
+  // A session of a server holds the hash of the client's leaf, not the certificates; of these is told by PeerCache.
+  SSL_CTX_set_retain_only_sha256_of_client_certs(ctx, 1);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(ctx, [](SSL* ssl, SSL_SESSION* session) { return on_session(ssl, session); });
+  // A client looks at the server's certificate again when it resumes.
+  SSL_CTX_set_reverify_on_resume(ctx, 1);
+  return {};
+}
+
 bool configure(SSL_CTX* ctx) {
   static constexpr uint16_t kSignatures[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_ECDSA_SECP384R1_SHA384,
                                              SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_ED25519,
@@ -29,9 +61,6 @@ bool configure(SSL_CTX* ctx) {
       !SSL_CTX_set1_groups_list(ctx, "X25519MLKEM768:X25519:P-256:P-384") ||
       !SSL_CTX_set_verify_algorithm_prefs(ctx, kSignatures, std::size(kSignatures)))
     return false;
-  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_num_tickets(ctx, 0);
   // Buffers are always released when empty (AWS-LC's default).
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_max_cert_list(ctx, kMaxPeerChainBytes);
@@ -138,6 +167,7 @@ Result<std::shared_ptr<const Context>> Context::make(ContextOptions options) {
   impl->ssl.reset(SSL_CTX_new(TLS_with_buffers_method()));
   if (!impl->pool || !impl->ssl || !configure(impl->ssl.get())) return internal_failure("TLS context");
   SSL_CTX_set0_buffer_pool(impl->ssl.get(), impl->pool.get());
+  TULLE_TRY_VOID(configure_sessions(impl->ssl.get(), *impl, options.resumption));
   if (options.credentials) {
     impl->has_credentials = true;
     impl->identity = std::move(options.identity);
@@ -155,5 +185,6 @@ WallTime Context::not_after() const { return impl_->not_after; }
 WallTime Context::not_before() const { return impl_->not_before; }
 const TrustBundle& Context::roots() const { return impl_->roots; }
 Context::CacheStats Context::cache_stats() const { return impl_->cache.stats(); }
+Context::SessionStats Context::session_stats() const { return {impl_->sessions.size(), impl_->sessions.evictions()}; }
 
 }  // namespace tulle::tls

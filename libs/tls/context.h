@@ -2,9 +2,11 @@
 // settings. An immutable snapshot for both roles, shared between threads; renewal makes a new one, and connections made
 // with the old one go on undisturbed.
 //
-// TLS 1.3 only; groups X25519MLKEM768, X25519, P-256, P-384; AES-128-GCM first where the CPU has AES. Sessions are not
-// resumed in this version (nor does Linkerd): a resumed session would have to be bound to the identities and to the
-// trust bundle of its first handshake, and connections between proxies are few and long.
+// TLS 1.3 only; groups X25519MLKEM768, X25519, P-256, P-384; AES-128-GCM first where the CPU has AES.
+//
+// Sessions are resumed (RFC 8446 §2.2, always with a new key exchange, never with early data), within one context only:
+// with other keys, certificates or roots everybody proves again who he is. A resumed session gives the peer that its
+// full handshake gave, for as long as the certificates of both ends are valid, at most for an hour.
 #pragma once
 
 #include <functional>
@@ -33,6 +35,7 @@ struct ContextOptions {
   std::optional<Identity> identity;
   // SNI names that accept() takes, lower case; another name, or none at all, ends the handshake. Empty: any.
   std::vector<std::string> server_names;
+  bool resumption = true;
   WallTime (*wall_clock)() = nullptr;  // nullptr: the system's
 
   explicit ContextOptions(TrustBundle r) : roots(std::move(r)) {}
@@ -61,6 +64,12 @@ class Context {
     size_t size = 0;
   };
   CacheStats cache_stats() const;
+  // Sessions to resume with servers; bounded too: evictions are those that had to go for others.
+  struct SessionStats {
+    size_t size = 0;
+    uint64_t evictions = 0;
+  };
+  SessionStats session_stats() const;
 
   struct Impl;
   const Impl& impl() const { return *impl_; }  // for libs/tls only

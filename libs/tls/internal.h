@@ -12,6 +12,7 @@
 
 #include "libs/tls/cert.h"
 #include "libs/tls/context.h"
+#include "libs/tls/sessions.h"
 #include "libs/tls/verify.h"
 
 struct evp_pkey_st;
@@ -21,6 +22,7 @@ struct X509_name_st;
 struct ssl_st;
 struct ssl_ctx_st;
 struct crypto_buffer_pool_st;
+struct ssl_session_st;
 
 namespace tulle::tls {
 
@@ -81,6 +83,9 @@ struct Context::Impl {
   WallTime not_before{}, not_after = WallTime::max();
   WallTime (*wall_clock)();
   mutable PeerCache cache;
+  // Null: sessions are not resumed.
+  std::unique_ptr<TicketKey> ticket_key;
+  mutable SessionCache sessions;
 
   explicit Impl(TrustBundle r) : roots(std::move(r)) {}
   // verify_peer() with what we trust, now, remembered.
@@ -92,6 +97,12 @@ int on_peer_chain(ssl_st* ssl, uint8_t* alert);
 int on_server_name(ssl_st* ssl);
 // Chooses from the client's list (wire format) and gives a view of it, or "" for none.
 std::string_view on_alpn(ssl_st* ssl, std::string_view offered);
+// A server has sent a ticket. 1: the session is ours now.
+int on_session(ssl_st* ssl, ssl_session_st* session);
+// A server makes a ticket of `session`: the size of what it has written to `out`, 0 for an error.
+size_t on_seal_ticket(ssl_st* ssl, Bytes session, uint8_t* out, size_t room);
+// A client offers a ticket: the size of the session that was in it, 0 to go on without.
+size_t on_open_ticket(ssl_st* ssl, Bytes ticket, uint8_t* out);
 
 // The latest error that AWS-LC has left for this thread, "REASON"; empties its queue.
 std::string library_error();

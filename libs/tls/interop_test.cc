@@ -140,6 +140,45 @@ TEST_F(Interop, OpensslClientGetsIn) {
   }
 }
 
+TEST_F(Interop, OpensslClientResumesAndAStolenTicketLendsNoName) {
+  ContextOptions options = mesh().options("web");
+  options.server_names = {};
+  auto web = *Context::make(std::move(options));
+  auto listener = *net::Listener::bind(reactor, SocketAddr(IpAddr::loopback(), 0));
+  auto meet = [&](std::vector<std::string> args, std::string_view workload = "web") {
+    args.insert(args.begin(), {"openssl", "s_client", "-connect", listener->local().to_string(), "-servername",
+                               name_of(workload).name(), "-quiet"});
+    Program client(std::move(args));
+    std::optional<net::Accepted> accepted;
+    scope.spawn(accept_one(*listener, accepted));
+    ASSERT_TRUE(until([&] { return accepted.has_value(); })) << client.output();
+    server.reset();
+    accept(std::move(accepted->fd), web);
+    ASSERT_TRUE(until([&] { return server.has_value(); }));
+    ASSERT_TRUE(*server) << server->error().reason << client.output();
+    s().write("hello\n");
+    ASSERT_TRUE(until([&] { return client.output().ends_with("hello\n"); })) << client.output();
+    client.say("bye\n");
+    ASSERT_EQ(read(s()), "bye\n");
+  };
+  meet(as_peer({"-sess_out", path("session")}));
+  EXPECT_FALSE(s().resumed());
+  std::string saved = contents("session");
+  ASSERT_FALSE(saved.empty()) << "a ticket comes with the first data";
+  for (int i = 0; i < 2; ++i) {
+    meet(as_peer({"-sess_in", path("session")}));
+    EXPECT_TRUE(s().resumed());
+    EXPECT_EQ(*s().peer_identity(), name_of("peer"));
+  }
+  // The ticket alone: it is offered, but it is not resumed, and nothing that it says is of the one who shows it.
+  meet({"-sess_in", path("session"), "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"});
+  EXPECT_FALSE(s().resumed());
+  EXPECT_EQ(s().peer_identity(), nullptr);
+  meet({"-sess_in", path("session")}, "other");
+  EXPECT_FALSE(s().resumed()) << "under another server name";
+  EXPECT_EQ(s().peer_identity(), nullptr);
+}
+
 TEST_F(Interop, KeysAreUpdated) {
   auto listener = *net::Listener::bind(reactor, SocketAddr(IpAddr::loopback(), 0));
   // Not -quiet: a line "K" is the command to update both sides' keys.
@@ -176,19 +215,25 @@ TEST_F(Interop, OpensslServerIsReached) {
     size_t at = program.output().find("ACCEPT ") + 7;
     auto address = SocketAddr::parse(program.output().substr(at, program.output().find('\n', at) - at));
     ASSERT_TRUE(address) << program.output();
-    Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_storage to;
-    socklen_t size = address->to_sockaddr(to);
-    ASSERT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), size), 0);
-    fcntl(fd.get(), F_SETFL, O_NONBLOCK);
-    client.reset();
-    connect(std::move(fd), mesh().context("api"), "peer");
-    ASSERT_TRUE(until([&] { return client.has_value(); }));
-    ASSERT_TRUE(*client) << client->error().reason << program.output();
-    EXPECT_EQ(c().group(), group);
-    // Two session tickets come before the answer.
-    c().write("abc\n");
-    EXPECT_EQ(read(c()), "cba\n") << program.output();
+    auto api = mesh().context("api");
+    for (bool again : {false, true}) {
+      Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      sockaddr_storage to;
+      socklen_t size = address->to_sockaddr(to);
+      ASSERT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), size), 0);
+      fcntl(fd.get(), F_SETFL, O_NONBLOCK);
+      client.reset();
+      connect(std::move(fd), api, "peer");
+      ASSERT_TRUE(until([&] { return client.has_value(); }));
+      ASSERT_TRUE(*client) << client->error().reason << program.output();
+      EXPECT_EQ(c().group(), group);
+      EXPECT_EQ(c().resumed(), again);
+      EXPECT_EQ(*c().peer_identity(), name_of("peer"));
+      // Session tickets come before the answer.
+      c().write("abc\n");
+      EXPECT_EQ(read(c()), "cba\n") << program.output();
+      EXPECT_GE(api->session_stats().size, 1u);
+    }
     ASSERT_TRUE(until([&] { return program.output().find(name_of("api").name()) != std::string::npos; }))
         << program.output();
   }

@@ -39,6 +39,13 @@ struct TlsStream::Handshake {
   std::vector<std::string> alpn;
   Buffer initial;
   std::optional<Error> error;  // why one of our callbacks refused
+  // Of a server: what the client's ticket said. It is the peer only when the session has been resumed in the end: a
+  // ticket can be read by everybody, and is worth nothing without the session's secret.
+  struct Offered {
+    std::shared_ptr<const Peer> peer;
+    WallTime until;
+  };
+  std::optional<Offered> offered;
 };
 
 // --- the BIO: the SSL object reads where recv() has put it, and writes into what is sent next
@@ -91,6 +98,12 @@ int on_peer_chain(SSL* ssl, uint8_t* alert) {
     return 0;
   }
   stream.peer_ = std::move(*peer);
+  // Of a resumed session, too: its time only shrinks.
+  const Context::Impl& context = stream.context_->impl();
+  Duration left = std::min(context.not_after, stream.peer_->not_after) - context.wall_clock();
+  SSL_SESSION* session = SSL_get_session(ssl);
+  auto seconds = static_cast<uint32_t>(std::clamp<int64_t>(left / 1s, 0, SSL_SESSION_get_timeout(session)));
+  SSL_SESSION_set_timeout(session, seconds);
   return 1;
 }
 
@@ -117,6 +130,53 @@ std::string_view on_alpn(SSL* ssl, std::string_view offered) {
     }
   }
   return {};
+}
+
+// --- sessions
+
+int on_session(SSL* ssl, SSL_SESSION* session) {
+  TlsStream& stream = TlsStream::Session::of(ssl)->stream;
+  const Context::Impl& context = stream.context_->impl();
+  const uint8_t* ticket;
+  size_t size;
+  SSL_SESSION_get0_ticket(session, &ticket, &size);
+  if (size > kMaxTicket || !stream.peer_) return 0;
+  context.sessions.put(stream.peer().ip, stream.sni_, stream.peer_, SessionPtr(session),
+                       context.wall_clock() + std::chrono::seconds(SSL_SESSION_get_timeout(session)));
+  return 1;
+}
+
+size_t on_seal_ticket(SSL* ssl, Bytes session, uint8_t* out, size_t room) {
+  TlsStream& stream = TlsStream::Session::of(ssl)->stream;
+  const Context::Impl& context = stream.context_->impl();
+  const TlsStream::Handshake& h = *stream.handshake_;
+  const uint8_t* hash = nullptr;
+  size_t hash_size = 0;
+  SSL_SESSION_get0_peer_sha256(SSL_get_session(ssl), &hash, &hash_size);
+  WallTime until;
+  if (SSL_session_reused(ssl)) until = h.offered->until;  // no session came from elsewhere
+  else until = std::min(context.wall_clock() + kSessionLifetime, context.not_after);
+  TicketHead head(std::string(reinterpret_cast<const char*>(hash), hash_size), until);
+  return context.ticket_key->seal(stream.sni_, head, session, out, room);
+}
+
+size_t on_open_ticket(SSL* ssl, Bytes ticket, uint8_t* out) {
+  TlsStream& stream = TlsStream::Session::of(ssl)->stream;
+  const Context::Impl& context = stream.context_->impl();
+  size_t size = 0;
+  auto head = context.ticket_key->open(stream.sni_, ticket, out, size);
+  if (!head) return 0;
+  WallTime now = context.wall_clock();
+  // Later than a new one could say: the clock was put back.
+  if (now > head->until || head->until - now > kSessionLifetime) return 0;
+  std::shared_ptr<const Peer> peer;
+  if (!head->leaf_hash.empty()) {
+    // Whom we have not verified, or do not remember, shows his certificate again; and who has none that is valid now.
+    peer = context.cache.find(PeerRole::kClient, head->leaf_hash, now);
+    if (!peer) return 0;
+  }
+  stream.handshake_->offered.emplace(std::move(peer), head->until);
+  return size;
 }
 
 // --- making one
@@ -163,6 +223,9 @@ Result<> TlsStream::start(bool server, const std::string& sni) {
       SSL_set_alpn_protos(ssl, reinterpret_cast<const uint8_t*>(protocols.data()), protocols.size()) != 0)
     return fail(Code::kInvalid, "ALPN: each name has 1 to 255 bytes");
   sni_ = sni;
+  const Context::Impl& context = context_->impl();
+  if (auto known = context.sessions.take(peer().ip, sni_, *handshake_->expected, context.wall_clock()))
+    SSL_set_session(ssl, known.get());
   return {};
 }
 
@@ -171,7 +234,7 @@ rt::Task<Result<std::unique_ptr<TlsStream>>> TlsStream::accept(rt::Reactor& reac
                                                                SocketAddr local, SocketAddr peer, Buffer initial,
                                                                std::vector<std::string> alpn, TimePoint deadline) {
   std::unique_ptr<TlsStream> stream(new TlsStream(reactor, std::move(context), std::move(fd), local, peer, true));
-  stream->handshake_.reset(new Handshake{true, std::nullopt, std::move(alpn), std::move(initial), std::nullopt});
+  stream->handshake_.reset(new Handshake{true, std::nullopt, std::move(alpn), std::move(initial), {}, {}});
   TULLE_CO_TRY_VOID(stream->start(true, {}));
   co_return co_await finish(std::move(stream), deadline);
 }
@@ -182,7 +245,7 @@ rt::Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(rt::Reactor& rea
                                                                 Identity expected, std::vector<std::string> alpn,
                                                                 TimePoint deadline) {
   std::unique_ptr<TlsStream> stream(new TlsStream(reactor, std::move(context), std::move(fd), local, peer, false));
-  stream->handshake_.reset(new Handshake{false, std::move(expected), std::move(alpn), {}, std::nullopt});
+  stream->handshake_.reset(new Handshake{false, std::move(expected), std::move(alpn), {}, {}, {}});
   TULLE_CO_TRY_VOID(stream->start(false, sni));
   co_return co_await finish(std::move(stream), deadline);
 }
@@ -237,6 +300,8 @@ void TlsStream::end_handshake() {
   unsigned size = 0;
   SSL_get0_alpn_selected(ssl, &name, &size);
   if (size) alpn_.assign(reinterpret_cast<const char*>(name), size);
+  resumed_ = SSL_session_reused(ssl);
+  if (resumed_ && handshake_->server) peer_ = std::move(handshake_->offered->peer);
   handshake_.reset();
   // A client's last flight leaves together with its first request.
   if (!ciphertext_.empty()) flush_later();

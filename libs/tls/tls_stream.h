@@ -15,6 +15,7 @@
 #include "libs/tls/context.h"
 
 struct ssl_st;
+struct ssl_session_st;
 
 namespace tulle::tls {
 
@@ -54,6 +55,8 @@ class TlsStream final : public net::FdStream {
   // For metrics: "X25519MLKEM768", "TLS_AES_128_GCM_SHA256".
   std::string_view group() const;
   std::string_view cipher() const;
+  // The handshake resumed an earlier session: nobody has shown a certificate, the peer is that session's.
+  bool resumed() const { return resumed_; }
   // The peer has said (close_notify) that nothing more will come. An end without that may be an attacker's, so that
   // read() gives an error of kReset; who knows from its own framing that all has come may take that for an end.
   bool ended_cleanly() const { return close_received_; }
@@ -70,6 +73,9 @@ class TlsStream final : public net::FdStream {
   friend int on_peer_chain(ssl_st*, uint8_t*);
   friend int on_server_name(ssl_st*);
   friend std::string_view on_alpn(ssl_st*, std::string_view);
+  friend int on_session(ssl_st*, ssl_session_st*);
+  friend size_t on_seal_ticket(ssl_st*, Bytes, uint8_t*, size_t);
+  friend size_t on_open_ticket(ssl_st*, Bytes, uint8_t*);
   struct Session;    // the SSL object, and what its BIO reads and writes
   struct Handshake;  // what only the handshake needs
   TlsStream(rt::Reactor& reactor, std::shared_ptr<const Context> context, Fd fd, SocketAddr local, SocketAddr peer,
@@ -97,7 +103,8 @@ class TlsStream final : public net::FdStream {
   bool close_received_ = false;
   bool close_sent_ = false;
   bool received_ = false;  // any application byte
-  bool more_ = false;      // decryption stopped for want of room
+  bool resumed_ = false;
+  bool more_ = false;  // decryption stopped for want of room
 };
 
 }  // namespace tulle::tls

@@ -95,9 +95,9 @@ std::vector<std::pair<std::string, std::string>> environment() {
 }
 
 // What held a loop for over 10 ms, once a second: work that does not belong there, or a machine that has no CPU to
-// give. And what a burst has left of the heap.
+// give. And what a burst has left of the heap, and TLS sessions that had to go.
 rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<WorkerThread>>& workers,
-                           observe::Shard& shard) {
+                           const Certifier& certifier, observe::Shard& shard) {
   auto control_stalls = shard.counter(kLoopStalls, observe::Labels().add("thread", "control"));
   auto worker_stalls = shard.counter(kLoopStalls, observe::Labels().add("thread", "worker"));
   auto check = [](std::string_view thread, Duration longest, observe::CounterRef& stalls) {
@@ -107,10 +107,16 @@ rt::Task<void> watch_loops(rt::Reactor& control, std::vector<std::unique_ptr<Wor
   };
   observe::GaugeRef buffered = shard.gauge(kBuffered, {});
   HeapKeeper heap;
+  observe::CounterRef evicted_sessions = evictions(shard, "tls sessions");
+  std::shared_ptr<const tls::Context> context;
+  uint64_t evicted = 0;  // of this context
   for (;;) {
     co_await rt::sleep_for(control, 1s);
     heap.look();
     buffered->set(static_cast<double>(buffered_bytes()));
+    if (context != certifier.context()) context = certifier.context(), evicted = 0;
+    uint64_t evictions = context->session_stats().evictions;
+    evicted_sessions->add(evictions - std::exchange(evicted, evictions));
     check("control", control.take_longest_turn(), control_stalls);
     for (auto& w : workers) check("worker", w->take_longest_turn(), worker_stalls);
   }
@@ -255,7 +261,7 @@ int run(const Config& config) {
   if (!made) return failed("cannot prepare the identity", made.error());
   certifier = std::move(*made);
   for (auto& w : workers) w->start();
-  rt::Running loops(control, watch_loops(control, workers, shard));
+  rt::Running loops(control, watch_loops(control, workers, *certifier, shard));
   MemoryLimit limit =
       config.memory_limit ? MemoryLimit{config.memory_limit, "TULLE_PROXY_MEMORY_LIMIT"} : memory_limit();
   observe::GaugeRef limit_gauge = shard.gauge(kMemoryLimit, {});

@@ -361,6 +361,7 @@ std::optional<IdentityConfig> read_identity(Env& env) {
   auto out = read_identity_name(env);
   if (!out) out.emplace(*tls::Identity::parse_dns("unknown"));  // to find what else is wrong
   env.boolean("TULLE_PROXY_IDENTITY_EPHEMERAL", out->ephemeral);
+  env.boolean("TULLE_PROXY_TLS_RESUMPTION", out->resumption);
   auto required = [&](std::string_view name, std::string& to, std::string_view what) {
     if (auto s = env.text(name); s && !s->empty()) to = std::move(*s);
     else env.error(name, cat("must be set: ", what));

@@ -109,6 +109,7 @@ struct IdentityConfig {
   bool ephemeral = false;  // TULLE_PROXY_IDENTITY_EPHEMERAL: the key is made in memory
   std::string dir;         // csr.der and key.p8; "" when ephemeral
   Duration min_refresh = 10s, max_refresh = 24h;
+  bool resumption = true;  // TULLE_PROXY_TLS_RESUMPTION
   explicit IdentityConfig(tls::Identity n) : name(std::move(n)) {}
 };
 

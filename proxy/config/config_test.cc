@@ -362,9 +362,11 @@ TEST(Config, APodListensOnItsOwnAddress) {
   auto c = parse(with(without(minimal(), "IDENTITY_DIR"), {{"TULLE_PROXY_POD_NETNS_FD", "3"},
                                                            {"TULLE_PROXY_POD_IP", "127.64.0.5"},
                                                            {"TULLE_PROXY_POD_PORTS", "20080:80, 8080"},
-                                                           {"TULLE_PROXY_IDENTITY_EPHEMERAL", "true"}}));
+                                                           {"TULLE_PROXY_IDENTITY_EPHEMERAL", "true"},
+                                                           {"TULLE_PROXY_TLS_RESUMPTION", "false"}}));
   ASSERT_TRUE(c) << c.error().reason;
   EXPECT_TRUE(c->identity.ephemeral);
+  EXPECT_FALSE(c->identity.resumption);
   EXPECT_EQ(c->pod->netns_fd, 3);
   EXPECT_EQ(c->pod->ports, (std::vector<PodPort>{{20080, 80}, {8080, 8080}}));
   EXPECT_EQ(c->inbound_listen.to_string(), "127.64.0.5:4143");

@@ -175,6 +175,7 @@ Result<std::shared_ptr<const tls::Context>> Certifier::build(std::optional<tls::
     o.server_names = {options_.config->server_name};
   }
   o.credentials = std::move(credentials);
+  o.resumption = options_.config->resumption;
   o.wall_clock = options_.wall_clock;
   return tls::Context::make(std::move(o));
 }

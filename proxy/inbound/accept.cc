@@ -284,6 +284,7 @@ rt::Task<void> serve_connection(Inbound& in, net::Accepted accepted) {
       in.tcp_error(peer.target, "tls")->add();
       co_return;
     }
+    w.inbound_handshakes.count(**stream);
     peer.tls = true;
     if (auto* id = (*stream)->peer_identity()) peer.identity = id->name();
     if (is_impostor(in, peer, accepted.local)) co_return;

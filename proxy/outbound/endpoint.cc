@@ -68,6 +68,7 @@ rt::Task<Result<std::unique_ptr<net::Stream>>> Endpoint::connect(bool opaque) {
       co_await tls::TlsStream::connect(worker_.reactor, worker_.identity, std::move(connected->fd), connected->local,
                                        to, e.tls->server_name, std::move(*expected), std::move(alpn), tls_deadline);
   if (!stream) co_return fail(std::move(stream).error());
+  worker_.outbound_handshakes.count(**stream);
   if (header && (*stream)->alpn() == wire::kTransportAlpn) {
     wire::TransportHeader h;
     h.port = e.addr.port;

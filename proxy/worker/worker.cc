@@ -20,12 +20,10 @@ constexpr observe::Family kSpeculative = observe::om_counter(
 constexpr observe::Family kUnannouncedEnds =
     observe::om_counter("tulle_http_unannounced_ends_total",
                         "Pooled HTTP/1 connections that the other side ended without having announced it");
+constexpr observe::Family kHandshakes = observe::om_counter(
+    "tulle_tls_handshakes_total", "TLS handshakes between proxies that succeeded, full and resumed");
 constexpr observe::Family kEvicted =
     observe::om_counter("tulle_cache_evictions_total", "What was forgotten because a cache was full");
-
-observe::CounterRef evictions(observe::Shard& m, std::string_view cache) {
-  return m.counter(kEvicted, observe::Labels().add("cache", cache));
-}
 
 Limit make_limit(observe::Shard& m, std::string_view direction, std::string_view kind, size_t most) {
   auto labels = observe::Labels().add("direction", direction).add("kind", kind);
@@ -60,9 +58,17 @@ void be_generous(http::H2Options& o) {
 
 }  // namespace
 
+observe::CounterRef evictions(observe::Shard& m, std::string_view cache) {
+  return m.counter(kEvicted, observe::Labels().add("cache", cache));
+}
+
 observe::CounterRef speculative_dials(observe::Shard& m, std::string_view direction, std::string_view result) {
   return m.counter(kSpeculative, observe::Labels().add("direction", direction).add("result", result));
 }
+
+Handshakes::Handshakes(observe::Shard& m, std::string_view direction)
+    : full_(m.counter(kHandshakes, observe::Labels().add("direction", direction).add("kind", "full"))),
+      resumed_(m.counter(kHandshakes, observe::Labels().add("direction", direction).add("kind", "resumed"))) {}
 
 Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* p, TargetHub& t, EndpointHub& e,
                PortHub& i)
@@ -77,6 +83,8 @@ Worker::Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns
       evicted_targets(evictions(m, "targets")),
       inbound_unannounced_ends(m.counter(kUnannouncedEnds, observe::Labels().add("direction", "inbound"))),
       outbound_unannounced_ends(m.counter(kUnannouncedEnds, observe::Labels().add("direction", "outbound"))),
+      inbound_handshakes(m, "inbound"),
+      outbound_handshakes(m, "outbound"),
       inbound_connections(make_limit(m, "inbound", "connections", c.max_connections)),
       outbound_connections(make_limit(m, "outbound", "connections", c.max_connections)),
       inbound_requests(make_limit(m, "inbound", "requests", c.inbound.max_in_flight)),

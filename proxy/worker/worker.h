@@ -13,7 +13,7 @@
 #include "libs/net/socket.h"
 #include "libs/observe/metrics.h"
 #include "libs/rt/reactor.h"
-#include "libs/tls/context.h"
+#include "libs/tls/tls_stream.h"
 #include "proxy/config/config.h"
 #include "proxy/discovery/streams.h"
 
@@ -86,6 +86,19 @@ class SpeculativeDials {
 // Their counter, by direction and result: "dialled", and of these "used".
 observe::CounterRef speculative_dials(observe::Shard& metrics, std::string_view direction, std::string_view result);
 
+// Of a cache: what was forgotten because it was full.
+observe::CounterRef evictions(observe::Shard& metrics, std::string_view cache);
+
+// Counts TLS handshakes of the mesh, full and resumed.
+class Handshakes {
+ public:
+  Handshakes(observe::Shard& metrics, std::string_view direction);
+  void count(const tls::TlsStream& stream) { (stream.resumed() ? resumed_ : full_)->add(); }
+
+ private:
+  observe::CounterRef full_, resumed_;
+};
+
 struct Worker {
   // `pod`: null outside of a rootless pod.
   Worker(rt::Reactor& r, const Config& c, observe::Shard& m, net::PodNetns* pod, TargetHub& targets,
@@ -102,6 +115,7 @@ struct Worker {
   observe::GaugeRef remembered_targets;
   observe::CounterRef evicted_targets;
   observe::CounterRef inbound_unannounced_ends, outbound_unannounced_ends;
+  Handshakes inbound_handshakes, outbound_handshakes;
   Limit inbound_connections;
   Limit outbound_connections;
   Limit inbound_requests;

@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import urllib.request
 
 import pytest
 from procs import wait_until
@@ -33,6 +34,14 @@ POLICY = """
     kind: Server
     metadata: {name: guarded, namespace: default}
     spec: {podSelector: {matchLabels: {app: guarded}}, port: http, accessPolicy: all-authenticated}
+"""
+
+
+STRICT = """
+    apiVersion: policy.linkerd.io/v1beta3
+    kind: Server
+    metadata: {{name: strict, namespace: default}}
+    spec: {{podSelector: {{matchLabels: {{app: strict}}}}, port: http, accessPolicy: {policy}}}
 """
 
 
@@ -130,19 +139,99 @@ def test_old_versions_are_refused(lab):
     assert lab.ask("open", lab.client(lab.issuer.issue(WEB), ssl.TLSVersion.TLSv1_2)) == NO
 
 
-def test_a_session_is_not_resumed_and_never_lends_its_name(lab, tmp_path):
-    """Somebody shows the session of `web` and another certificate: the name is that of the certificate, or nobody's."""
-    saved, answers = tmp_path / "session", []
-    for name, flag in (("web", "-sess_out"), ("api", "-sess_in")):
-        shown = lab.issuer.issue(f"DNS:{name}.{DOMAIN}")
-        if flag == "-sess_in" and not saved.exists():
-            break  # no session was given to keep
-        done = subprocess.run(["openssl", "s_client", "-quiet", "-ign_eof", "-connect", f"{lab.mesh.address('open')}:8080", "-servername", SERVER, "-CAfile",
-                               lab.root, "-cert", shown.certificate, "-cert_chain", shown.chain, "-key", shown.key, flag, saved],
-                              input=b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", capture_output=True, timeout=20)
-        answers.append(done.stdout.rpartition(b"\r\n\r\n")[2].decode())
-        assert b"Reused" not in done.stdout + done.stderr
-    assert answers in ([f"web.{DOMAIN}"], [f"web.{DOMAIN}", f"api.{DOMAIN}"])
+def handshakes(lab, pod, kind):
+    """How many connections to a pod had a handshake of that kind."""
+    with urllib.request.urlopen(f"http://{lab.mesh.address(pod)}:4191/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return int(re.search(rf'^tulle_tls_handshakes_total{{direction="inbound",kind="{kind}"}} (\d+)', text, re.MULTILINE)[1])
+
+
+class Visitor:
+    """A client that keeps the session of its last connection, whatever it shows next."""
+
+    def __init__(self, lab, shown):
+        self.lab, self.context, self.session = lab, lab.client(shown), None
+
+    def ask(self, pod, fresh=False):
+        """What lab.ask() says, and whether the session was resumed."""
+        try:
+            with socket.create_connection((self.lab.mesh.address(pod), 8080), 10) as plain, \
+                    self.context.wrap_socket(plain, server_hostname=SERVER, session=None if fresh else self.session) as up:
+                up.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = read_all(up)
+                self.session = up.session
+                head, _, body = answer.partition(b"\r\n\r\n")
+                return f"{head.split()[1].decode()} {body.decode()}".strip() if head else NO, up.session_reused
+        except OSError:
+            return NO, False
+
+    def show(self, shown):
+        self.context.load_cert_chain(shown.chain, shown.key)
+
+
+def test_a_resumed_session_has_the_name_of_its_full_handshake(lab):
+    before = [handshakes(lab, "guarded", kind) for kind in ("full", "resumed")]
+    web, nobody = Visitor(lab, lab.issuer.issue(WEB)), Visitor(lab, None)
+    assert [web.ask("guarded") for _ in range(3)] == [(OK, False), (OK, True), (OK, True)]
+    assert [nobody.ask("guarded")[0] for _ in range(2)] == [DENIED, DENIED]
+    after = [handshakes(lab, "guarded", kind) for kind in ("full", "resumed")]
+    assert after == [before[0] + 2, before[1] + 3]
+
+
+def test_a_session_never_lends_a_name(lab):
+    """Somebody has the session of `web` and the certificate of `api`: who resumes is web, who does not is api."""
+    visitor = Visitor(lab, lab.issuer.issue(WEB))
+    assert visitor.ask("open") == (OK, False)
+    visitor.show(lab.issuer.issue(f"DNS:api.{DOMAIN}"))
+    assert visitor.ask("open") == (OK, True)
+    assert visitor.ask("open", fresh=True) == (f"200 api.{DOMAIN}", False)
+    assert visitor.ask("open") == (f"200 api.{DOMAIN}", True)
+
+
+def test_a_session_is_for_one_pod(lab):
+    """Another pod of the same workload has other keys: a full handshake, and the name of who comes."""
+    visitor = Visitor(lab, lab.issuer.issue(WEB))
+    assert visitor.ask("open") == (OK, False)
+    assert visitor.ask("guarded") == (OK, False)
+
+
+def test_a_ticket_alone_is_nothing(lab, tmp_path):
+    """It goes over the wire in the clear. Who shows it so that it cannot be resumed, and no certificate, is nobody."""
+    def connect(*words):
+        done = subprocess.run(["openssl", "s_client", "-quiet", "-ign_eof", "-connect", f"{lab.mesh.address('open')}:8080", "-servername", SERVER,
+                               "-CAfile", lab.root, *words], input=b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", capture_output=True, timeout=20)
+        return done.stdout.rpartition(b"\r\n\r\n")[2].decode()
+    shown = lab.issuer.issue(WEB)
+    assert connect("-cert", shown.certificate, "-cert_chain", shown.chain, "-key", shown.key, "-sess_out", tmp_path / "session") == f"web.{DOMAIN}"
+    assert connect("-sess_in", tmp_path / "session") == f"web.{DOMAIN}"  # with its secret
+    assert connect("-sess_in", tmp_path / "session", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256") == "nobody"
+
+
+def test_a_session_ends_with_the_certificate_of_the_client(lab):
+    visitor = Visitor(lab, lab.issuer.issue(WEB, end=5))
+    assert visitor.ask("open") == (OK, False)
+    answers = []
+    wait_until("the certificate has expired", lambda: answers.append(visitor.ask("open")) or answers[-1][0] == NO, 15, every=0.2)
+    assert answers[0] == (OK, True) and {answer for answer, _ in answers[:-1]} == {OK}  # openssl drops it a second before
+    visitor.show(lab.issuer.issue(WEB))
+    assert visitor.ask("open") == (OK, False)
+
+
+def test_policy_judges_the_name_of_a_session_anew(lab):
+    """Each connection is authorized by the policy of now, as the one that the session is of."""
+    def policy(word):
+        lab.mesh.manifest("strict.yaml", STRICT.format(policy=word))
+    policy("all-authenticated")
+    lab.mesh.run("strict", [PYTHON, "-c", APPLICATION], "--label", "app=strict", "--port", "http=8080")
+    lab.mesh.ready("strict")
+    web, nobody = Visitor(lab, lab.issuer.issue(WEB)), Visitor(lab, None)
+    for resumed in (False, True):
+        assert web.ask("strict") == (OK, resumed)
+        assert nobody.ask("strict") == (DENIED, resumed)
+    policy("all-unauthenticated")
+    wait_until("everybody may ask", lambda: nobody.ask("strict") == (NOBODY, True), 10)
+    policy("deny")
+    wait_until("nobody may ask", lambda: web.ask("strict") == (DENIED, True), 10)
 
 
 def client_hello(context):
@@ -250,7 +339,7 @@ class FakeServer:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = self.context.maximum_version = version
         self.context.load_cert_chain(shown.chain, shown.key)
-        self.said = []
+        self.said, self.resumed = [], []
         self.listener = socket.create_server((address, 8080))
 
     def serve(self):
@@ -262,6 +351,7 @@ class FakeServer:
             try:
                 with plain, self.context.wrap_socket(plain, server_side=True) as client:
                     client.settimeout(10)
+                    self.resumed.append(client.session_reused)
                     self.said.append(client.recv(24))
             except OSError:
                 pass
@@ -301,3 +391,28 @@ def test_a_server_shows(lab, shown):
 def test_an_old_server_is_refused(lab):
     told = told_about(lab, "old", lab.issuer.issue(f"DNS:{SERVER}"), ssl.TLSVersion.TLSv1_2)
     assert re.search("^l5d-proxy-error: .*protocol version", told, re.MULTILINE), told
+
+
+ASKS = """
+import time, urllib.error, urllib.request
+for _ in range(100):
+    try:
+        urllib.request.urlopen("http://brief:8080/", timeout=5)
+    except urllib.error.HTTPError as e:
+        print(e.headers.get("l5d-proxy-error"), flush=True)
+    time.sleep(0.2)
+"""
+
+
+def test_a_client_resumes_until_the_certificate_of_the_server_expires(lab):
+    server = Workload(lab.mesh.name, "brief", "brief", {"http": 8080})
+    try:
+        with FakeServer(server.address, lab.issuer.issue(f"DNS:{SERVER}", end=6), ssl.TLSVersion.TLSv1_3) as fake:
+            server.ready()
+            wait_until("it is an endpoint", lambda: lab.mesh.endpoints("brief", 8080), 10)
+            pod = lab.mesh.run("asks-brief", [PYTHON, "-c", ASKS])
+            wait_until("the certificate has expired", lambda: "expired" in pod.log(), 20)
+            assert fake.resumed[0] is False and True in fake.resumed, fake.resumed
+            pod.stop()
+    finally:
+        server.close()
