@@ -114,6 +114,30 @@ TEST_F(Fixture, CountsItsHttp2Connections) {
   connections_are_counted(*this, httpio::Protocol::kHttp2, http::Version::kHttp2);
 }
 
+rt::Task<void> probe(Endpoint& e, bool& done) {
+  EXPECT_TRUE(co_await e.probe());
+  done = true;
+}
+
+// A probe left an HTTP/2 connection behind that nobody used, also where all there is are raw bytes.
+TEST_F(Fixture, AProbeKeepsItsConnectionForRequestsOnly) {
+  scope.spawn(serve(httpio::Protocol::kHttp2));
+  wire::Endpoint info = endpoint();
+  info.hint = wire::ProtocolHint::kH2;
+  Endpoint e(worker, std::make_shared<const wire::Endpoint>(info),
+             std::make_shared<const Endpoint::Group>("web", wire::Labels()), wire::LoadEstimate());
+  bool probed = false, asked = false, again = false;
+  rt::Running probing(reactor, probe(e, probed));
+  ASSERT_TRUE(turn_until([&] { return probed; }));
+  EXPECT_FALSE(e.connected());
+  rt::Running asking(reactor, get(e, http::Version::kHttp2, asked));
+  ASSERT_TRUE(turn_until([&] { return asked; }));
+  rt::Running probing_again(reactor, probe(e, again));
+  ASSERT_TRUE(turn_until([&] { return again; }));
+  EXPECT_TRUE(e.connected());
+  EXPECT_EQ(value("tcp_open_total"), 1);
+}
+
 rt::Task<void> pick(Balancer& b, std::optional<Reason>& reason) {
   auto e = co_await b.pick();
   reason = e ? Reason::kLoadShed : e.error().reason;

@@ -145,7 +145,7 @@ rt::Task<Result<std::unique_ptr<httpio::ClientExchange>>> Endpoint::send_upgrade
 }
 
 rt::Task<Result<>> Endpoint::probe() {
-  if (info_->hint == wire::ProtocolHint::kH2) co_return co_await http2().warm_up();
+  if (http2_) co_return co_await http2_->warm_up();  // requests wait for it; raw bytes would leave it idle
   auto stream = co_await connect(info_->hint == wire::ProtocolHint::kOpaque);
   if (!stream) co_return fail(std::move(stream).error());
   co_return Result<>{};

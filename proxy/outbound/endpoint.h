@@ -43,7 +43,7 @@ class Endpoint final : private net::Stream::Watcher {
   bool upgrades(const http::RequestHead& head) const;
   // A connection for raw bytes; the transport header is sent where the endpoint takes one.
   rt::Task<Result<std::unique_ptr<net::Stream>>> open_stream();
-  // Makes a connection, to see whether one can be made; kept for HTTP/2.
+  // Makes a connection, to see whether one can be made; kept where requests have gone over HTTP/2.
   rt::Task<Result<>> probe();
   // There is a connection that could be used at once.
   bool connected() const;
