@@ -122,6 +122,14 @@ rt::Task<std::expected<Sent, ProxyError>> send(Exchange& x) {
   }
 }
 
+// A proxy of the mesh asks that the application's connection ends with this answer: something is wrong that a fresh one
+// may escape, where it leads to one endpoint. A service has others.
+bool is_to_close(const Exchange& x, const http::ResponseHead& head) {
+  auto value = head.headers.get(HeaderId::kL5dProxyConnection);
+  return value && iequals(*value, "close") && x.sent->endpoint->meshed() &&
+         std::holds_alternative<wire::Endpoint>(x.resolved.policy().backends[x.sent->ref.backend].target);
+}
+
 // The response's body, and the other direction of a tunnel until its own end.
 rt::Task<void> relay_response(Exchange& x, httpio::ClientExchange& upstream, http::ResponseHead& head,
                               std::optional<rt::Running>& uploading) {
@@ -189,6 +197,7 @@ rt::Task<void> exchange(Exchange& x) {
   }
   sent->in_flight.measured(reactor.now());
   x.record->head(*head);
+  if (is_to_close(x, *head)) client.close_connection();
   prepare_response(*head, sent->endpoint->upgrades(client.request), client.request.version, sent->endpoint->meshed(),
                    !x.session.outbound.worker.config.hide_informational_headers);
   filter_response(sent->ref.filters, *head);
