@@ -1,6 +1,7 @@
 """Ours and another proxy of the LINKERD2_PROXY_* environment, one at the client and one at the server, under
 tulle-control. TULLE_PEER_PROXY names the other; ours takes its part, too, as a sidecar like any other."""
 import collections
+import http.client
 import json
 import os
 import pathlib
@@ -22,6 +23,43 @@ PORTS_OF_LOAD = {n: p for n, p in PORTS.items() if n != "opaque"}
 RATE = 40
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="sidecars share a network namespace that only root can make")
+
+
+ROUTES = """
+    ---
+    apiVersion: gateway.networking.k8s.io/v1
+    kind: HTTPRoute
+    metadata: {name: rules, namespace: default}
+    spec:
+      parentRefs: [{group: "", kind: Service, name: origin, port: 8080}]
+      rules:
+      - matches: [{path: {type: PathPrefix, value: /gone}}]
+        filters: [{type: RequestRedirect, requestRedirect: {hostname: elsewhere, port: 8443, statusCode: 302}}]
+      - matches: [{path: {type: PathPrefix, value: /echo/slow}}]
+        timeouts: {request: 300ms}
+        backendRefs: [{name: origin, port: 8080}]
+      - filters:
+        - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-set, value: by-route}], remove: [x-removed]}}
+        - {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-added, value: by-route}]}}
+        backendRefs: [{name: origin, port: 8080}]
+    ---
+    apiVersion: policy.linkerd.io/v1beta3
+    kind: Server
+    metadata: {name: web, namespace: default}
+    spec: {podSelector: {matchLabels: {app: origin}}, port: http1, proxyProtocol: HTTP/1, accessPolicy: all-authenticated}
+    ---
+    apiVersion: policy.linkerd.io/v1beta3
+    kind: HTTPRoute
+    metadata: {name: open, namespace: default}
+    spec:
+      parentRefs: [{group: policy.linkerd.io, kind: Server, name: web}]
+      rules: [{matches: [{path: {type: PathPrefix, value: /echo}}, {path: {type: PathPrefix, value: /status}}]}]
+    ---
+    apiVersion: policy.linkerd.io/v1beta3
+    kind: Server
+    metadata: {name: calls, namespace: default}
+    spec: {podSelector: {matchLabels: {app: origin}}, port: grpc, proxyProtocol: gRPC, accessPolicy: deny}
+"""
 
 
 class Lab:
@@ -78,7 +116,7 @@ def lab(binaries, tmp_path, request):
     name = {"ours": own(), "theirs": pathlib.Path(PEER or "/nonexistent")}
     client, server = request.param
     with Namespace(), SidecarMesh(tmp_path) as mesh:
-        yield Lab(mesh, name[client], name[server])
+        yield Lab(mesh, name[client], name[server], getattr(request.function, "manifest", ""))
         mesh.show_logs()
 
 
@@ -126,6 +164,36 @@ def talk_opaque(lab):
         with socket.create_connection((lab.address, PORTS["opaque"]), 10) as s:
             s.sendall(f"opaque-{i}\n".encode())
             assert s.makefile().readline() == f"ok opaque-{i}\n"
+
+
+def ask(lab, path, **headers):
+    connection = http.client.HTTPConnection(lab.address, PORTS["http1"], timeout=20)
+    connection.request("GET", path, headers={"Host": "origin:8080", "x-id": "asked", **headers})
+    answer = connection.getresponse()
+    return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode().lower().split("\r\n")
+
+
+@pytest.mark.parametrize("lab", PAIRS, indirect=True)
+def test_routes_and_policies(lab):
+    """The same manifests mean the same with either proxy on either side: filters, a timeout, authorization."""
+    status, headers, seen = ask(lab, "/echo", **{"x-set": "by-client", "x-removed": "1"})
+    assert (status, headers["x-added"]) == (200, "by-route") and "x-set: by-route" in seen and not any(line.startswith("x-removed") for line in seen)
+    assert f"l5d-client-id: {lab.client.workload.env['LINKERD2_PROXY_IDENTITY_LOCAL_NAME']}" in seen
+    status, headers, _ = ask(lab, "/gone/x")
+    assert (status, headers["location"]) == (302, "http://elsewhere:8443/gone/x")
+    assert ask(lab, "/echo/slow", **{"x-wait-ms": "3000"})[0] == 504
+    assert ask(lab, "/other")[0] == 404
+    assert ask(lab, "/status/503")[0] == 503
+    out, load = lab.load(1)
+    assert load.wait(40) == 0, load.log()
+    calls = [r for r in read(out) if r["protocol"] == "grpc"]
+    assert len(calls) >= RATE and all("PERMISSION_DENIED" in r["error"] for r in calls), calls[:3]
+    server = lab.servers[0]
+    assert server.metric("inbound_http_authz_allow_total", 'srv_name="web"', 'route_name="open"', 'tls="true"') > 0
+    assert server.metric("inbound_http_authz_deny_total", 'srv_name="calls"', 'tls="true"') >= RATE
+
+
+test_routes_and_policies.manifest = ROUTES
 
 
 @pytest.mark.parametrize("lab", PAIRS, indirect=True)
