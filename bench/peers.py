@@ -74,6 +74,10 @@ class Direct:
         for pids in self.proxies:
             pin(pids, PROXY_CPU)
 
+    def proxies_of(self, what):
+        """The proxies on the way of a load: the pids of each."""
+        return self.proxies
+
     def place(self, what):
         """(host, port) where the client finds it."""
         return self.values["address"], PORTS[what][0 if self.commands() else 2]
@@ -170,10 +174,12 @@ spec:
 
 class Tulle(Direct):
     """Ours, by its own commands: `tulle up` and two `tulle run`, interception included. The load runs inside a pod, fed
-    through a pair of FIFOs. Port 6379 is opaque by default. It resumes no sessions: connect is connect_full."""
+    through a pair of FIFOs. Port 6379 is opaque by default. connect_full is the load of a further client, whose proxy
+    resumes no sessions."""
     name = "tulle"
     proxy = None  # another program for `tulle run --proxy`
     environment = {}
+    full_client = None
 
     def manifests(self):
         folder = self.folder / "manifests"
@@ -188,30 +194,44 @@ class Tulle(Direct):
         nginx = shlex.join(str(w) for w in self.nginx("origin", configs.ORIGIN, body="x" * 1024))
         serve = f'"{self.binaries}/bench_origin" 0.0.0.0 8081 6379 & exec {nginx}'
         origin = self.pod("origin", serve, "--label", "app=origin", "--port", "http=8080", "--port", "h2=8081", "--port", "redis=6379")
-        self.orders, self.answers = self.folder / "orders", self.folder / "answers"
-        os.mkfifo(self.orders)
-        os.mkfifo(self.answers)
-        loop = f'while read -r words <"{self.orders}"; do "{self.binaries}/bench_loadgen" $words >"{self.answers}"; done'
-        self.client = self.pod("client", loop)
+        self.client = self.load_pod("client")
         self.mesh.ready("origin")
         self.mesh.ready("client")
         self.running = [self.client, origin]
         self.find_proxies()
 
-    def pod(self, name, shell, *words):
+    def pod(self, name, shell, *words, **more):
         proxy = ["--proxy", self.proxy] if self.proxy else []
-        environment = {"TULLE_PROXY_MAX_CONNECTIONS": "20000", **self.environment}
+        environment = {"TULLE_PROXY_MAX_CONNECTIONS": "20000", **self.environment, **more}
         return self.mesh.start_pod(name, name, ["sh", "-c", shell], *proxy, *words, env=environment)
 
+    def load_pod(self, name, **more):
+        """A pod that runs the load generator with each line written to NAME.orders, into NAME.answers."""
+        orders, answers = self.folder / f"{name}.orders", self.folder / f"{name}.answers"
+        os.mkfifo(orders)
+        os.mkfifo(answers)
+        return self.pod(name, f'while read -r words <"{orders}"; do "{self.binaries}/bench_loadgen" $words >"{answers}"; done', **more)
+
     def find_proxies(self):
-        self.proxies = []
-        for process in self.running:
-            all_of_it = family(process.pid)
-            proxy = [p for p in all_of_it if self.is_proxy(p)]
-            self.proxies.append(proxy)
-            pin(set(all_of_it) - set(proxy), LOAD_CPU)
-            pin(proxy, PROXY_CPU)
+        self.proxies = [self.pinned(process) for process in self.running]
         self.load("http1", 0.2, 1, 10)
+
+    def pinned(self, process):
+        """The proxy of a pod; it has a CPU, the rest of the pod the other."""
+        all_of_it = family(process.pid)
+        proxy = [p for p in all_of_it if self.is_proxy(p)]
+        pin(set(all_of_it) - set(proxy), LOAD_CPU)
+        pin(proxy, PROXY_CPU)
+        return proxy
+
+    def proxies_of(self, what):
+        if not what.endswith("_full"):
+            return self.proxies
+        if not self.full_client:
+            process = self.load_pod("client-full", TULLE_PROXY_TLS_RESUMPTION="false")
+            self.mesh.ready("client-full")
+            self.full_client = self.pinned(process)
+        return [self.full_client, self.proxies[1]]
 
     def is_proxy(self, pid):
         name = os.path.basename(self.proxy or "tulle-proxy")
@@ -220,9 +240,14 @@ class Tulle(Direct):
     def place(self, what):
         return "origin", {8000: 80, 8001: 81}.get(PORTS[what][0], 6379)
 
-    def send(self, words):
-        self.orders.write_text(" ".join(words) + "\n")
-        return open(self.answers)
+    def load(self, what, *rest):
+        self.proxies_of(what)  # has them started
+        with self.send(self.words(what, *rest), "client-full" if what.endswith("_full") else "client") as out:
+            return self.answer(out.read())
+
+    def send(self, words, client="client"):
+        (self.folder / f"{client}.orders").write_text(" ".join(words) + "\n")
+        return open(self.folder / f"{client}.answers")
 
     def start_to_ready_ms(self):
         """Starts a proxy beside that of the client, with its settings but for addresses and for the pod: from exec until

@@ -20,9 +20,10 @@ class Row:
     def measure(self, pair, seconds):
         """Runs the load once: what it says, and the CPU time of each proxy per unit of work."""
         words = [seconds, self.lanes] + ([] if self.what in ("push", "connect", "connect_full") else [self.rate, self.path])
-        before = [cpu_ns(pids) for pids in pair.proxies]
+        proxies = pair.proxies_of(self.what)
+        before = [cpu_ns(pids) for pids in proxies]
         result = pair.load(self.what, *words)
-        used = [cpu_ns(pids) - b for pids, b in zip(pair.proxies, before)]
+        used = [cpu_ns(pids) - b for pids, b in zip(proxies, before)]
         if "bytes" in result:
             each = [u / 1e9 / (result["bytes"] * 8 / 1e9) for u in used]  # s per Gbit
         else:

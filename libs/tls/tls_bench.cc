@@ -46,6 +46,32 @@ void BM_Handshake(benchmark::State& state) {
 }
 BENCHMARK(BM_Handshake)->Arg(0)->Arg(1)->ArgName("new_peer")->Unit(benchmark::kMicrosecond);
 
+rt::Task<void> receive(TlsStream& s, size_t& left) {
+  while (left) {
+    auto r = co_await s.read();
+    TULLE_CHECK(r && !r->empty());
+    left -= r->size();
+  }
+}
+
+// A handshake and a byte, with which the next session comes.
+void BM_Resumed(benchmark::State& state) {
+  test::TestMesh mesh;
+  auto web = mesh.context("web"), api = mesh.context("api");
+  rt::Reactor reactor(1);
+  bool first = true;
+  for (auto _ : state) {
+    Ends ends(reactor, web, api);
+    TULLE_CHECK(ends.client->resumed() != std::exchange(first, false));
+    size_t left = 1;
+    ends.server->write("x");
+    rt::Running running(reactor, receive(*ends.client, left));
+    while (!running.done()) reactor.turn(1ms);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_Resumed)->Unit(benchmark::kMicrosecond);
+
 void BM_Verify(benchmark::State& state) {
   test::TestMesh mesh;
   auto chain = mesh.credentials({test::name_of("web")}).chain;
@@ -60,14 +86,6 @@ void BM_Issue(benchmark::State& state) {
   for (auto _ : state) TULLE_CHECK(mesh.issuer.issue(csr, names, 24h, 20s, mesh.now).has_value());
 }
 BENCHMARK(BM_Issue)->Unit(benchmark::kMicrosecond);
-
-rt::Task<void> receive(TlsStream& s, size_t& left) {
-  while (left) {
-    auto r = co_await s.read();
-    TULLE_CHECK(r && !r->empty());
-    left -= r->size();
-  }
-}
 
 // range: bytes per write.
 void BM_Bulk(benchmark::State& state) {

@@ -10,7 +10,6 @@
 namespace tulle::proxy {
 namespace {
 
-
 rt::Task<grpc::Status> echo(grpc::ServerCall& call) {
   auto message = co_await call.read_one();
   if (!message) co_return message.error();
