@@ -18,18 +18,16 @@ Histogram::Histogram(std::span<const double> bounds)
   TULLE_CHECK(!bounds.empty());
 }
 
-static std::string key_of(const Family& family, std::string_view labels) { return cat(family.name, '{', labels); }
-
 template <class T, class... A>
 Ref<T> Shard::resolve(const Family& family, const Labels& labels, A&&... a) {
   std::string text = labels.text();
-  auto found = series_.find(key_of(family, text));
+  auto found = series_.find(Key(family.name, text));
   if (found == series_.end() && !take_place(family)) {
     text = kOverflowLabels;
-    found = series_.find(key_of(family, text));
+    found = series_.find(Key(family.name, text));
   }
   if (found != series_.end()) {
-    auto* series = dynamic_cast<SeriesOf<T>*>(found->second);
+    auto* series = dynamic_cast<SeriesOf<T>*>(*found);
     TULLE_CHECK(series);  // a counter's family holds whole numbers or a gauge's values, not both
     return Ref<T>(series);
   }
@@ -61,7 +59,7 @@ bool Shard::take_place(const Family& family) {
 }
 
 void Shard::add(Series* series) {
-  series_.emplace(key_of(*series->family, series->labels), series);
+  series_.insert(series);
   ++family_sizes_[series->family->name];
   Series* first = head_.load(std::memory_order_relaxed);
   series->next.store(first, std::memory_order_relaxed);
@@ -92,7 +90,7 @@ void Shard::sweep(TimePoint now) {
 // until the renderer itself frees it, between two walks.
 void Shard::bury(Series* series) {
   series->unlink();
-  series_.erase(key_of(*series->family, series->labels));
+  series_.erase(series);
   --family_sizes_[series->family->name];
   Series* next = series->next.load(std::memory_order_relaxed);
   if (next) next->previous = series->previous;

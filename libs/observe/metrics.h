@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "libs/base/list.h"
 #include "libs/base/time.h"
 #include "libs/observe/labels.h"
@@ -186,7 +187,22 @@ class Shard {
   void free_dead();  // renderer only
 
   MetricsLimits limits_;
-  absl::flat_hash_map<std::string, detail::Series*> series_;    // by name{labels
+  // By name and labels, which are long and stand in the series alone.
+  struct Key {
+    std::string_view name, labels;
+    Key(std::string_view n, std::string_view l) : name(n), labels(l) {}
+    Key(const detail::Series* s) : name(s->family->name), labels(s->labels) {}
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const Key& k) const { return absl::HashOf(k.name, k.labels); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const Key& a, const Key& b) const { return a == b; }
+  };
+  absl::flat_hash_set<detail::Series*, Hash, Equal> series_;
   absl::flat_hash_map<std::string_view, size_t> family_sizes_;  // families are constants
   List<detail::Series> idle_;
   std::atomic<detail::Series*> head_{nullptr};

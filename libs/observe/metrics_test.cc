@@ -1,10 +1,12 @@
 #include "libs/observe/metrics.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <array>
 #include <thread>
 
+#include "libs/base/sanitized.h"
 #include "libs/base/strings.h"
 #include "libs/observe/families.h"
 #include "libs/observe/http_series.h"
@@ -261,6 +263,34 @@ TEST(ProcessMetrics, TellsOfThisProcess) {
   EXPECT_GT(value("process_virtual_memory_bytes"), 1e6);
   EXPECT_GE(value("process_cpu_seconds_total"), 0);
   EXPECT_GT(value("process_max_fds"), 0);
+}
+
+// A proxy that uses thousands of endpoints has a dozen series for each.
+TEST(Memory, OfTheSeriesOfAnEndpoint) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizers' allocator does not tell";
+  constexpr size_t kMany = 1000;
+  Registry registry;
+  Shard& shard = registry.add_shard();
+  std::vector<std::unique_ptr<HttpSeries>> http(kMany);
+  std::vector<std::unique_ptr<TcpSeries>> tcp(kMany);
+  const std::vector<std::pair<std::string, std::string>> labels = {
+      {"control_plane_ns", "linkerd"}, {"namespace", "shop"},    {"pod", "web-5d8f6c7b9d-abcde"}, {"service", "web"},
+      {"deployment", "web"},           {"serviceaccount", "web"}};
+  size_t before = mallinfo2().uordblks;
+  for (size_t i = 0; i < kMany; ++i) {
+    std::string ip = cat("10.1.", i / 250, '.', i % 250);
+    auto tls = TlsState::mutual("web.shop.serviceaccount.identity.linkerd.cluster.local");
+    http[i] =
+        std::make_unique<HttpSeries>(shard, outbound_endpoint("web.shop.svc.cluster.local:80", ip, 8080, tls, labels));
+    http[i]->request();
+    http[i]->response({.status = 200}, 1ms);
+    tcp[i] = std::make_unique<TcpSeries>(
+        shard, outbound_tcp_destination("web.shop.svc.cluster.local:80", ip, 8080, tls, labels));
+    tcp[i]->opened();
+  }
+  size_t each = (mallinfo2().uordblks - before) / kMany;
+  RecordProperty("bytes", static_cast<int>(each));
+  EXPECT_LT(each, 6'000u);
 }
 
 }  // namespace
