@@ -66,10 +66,10 @@ rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Re
     client.reset();
     co_return true;
   }
-  if (greeting.empty() && !server_ended && !initial.empty()) {
-    t.client_first = true;
-    co_return false;  // the dial counts as nothing
-  }
+  if (!initial.empty()) t.client_first = greeting.empty();
+  // The dial counts as nothing: the client has spoken first, or it was early and refused. linkerd2-proxy ends such a
+  // connection where it would answer a request with 403.
+  if (greeting.empty() && (speculative || !initial.empty())) co_return false;
   if (speculative) {
     t.speculation.used();
     o.speculative_used->add();

@@ -296,6 +296,50 @@ def test_it_answers_http2_and_grpc(lab):
         assert [(r["ok"], r["id"], r["instance"]) for r in sorted(told[kind], key=lambda r: r["id"])] == [(True, f"{kind}-{i}", "origin-1") for i in (0, 1)], told
 
 
+SILENT = """
+import http.client, pathlib, sys, time
+connection = http.client.HTTPConnection("origin", 8080, timeout=20)
+connection.connect()
+while not pathlib.Path(sys.argv[1]).exists():
+    time.sleep(0.01)
+connection.request("GET", "/echo?q=%2F", headers={"Host": "origin:8080"})
+print(connection.getresponse().status)
+"""
+
+
+class Refusing(Server):
+    """Ends each connection after its transport header, and notes in the file `noted` that it did."""
+
+    def __init__(self, noted, *words):
+        self.noted = noted
+        super().__init__(*words)
+
+    def serve(self):
+        while True:
+            try:
+                plain, _ = self.listener.accept()
+                with plain, self.context.wrap_socket(plain, server_side=True) as client:
+                    client.settimeout(20)
+                    Player(client, "<").play(self.pieces[:1])
+                self.noted.touch()
+            except (OSError, AssertionError) as e:
+                self.problem = e
+                return
+
+
+def test_a_silent_client_is_not_ended_by_a_refusal_of_raw_bytes(lab):
+    """Its proxy tries raw bytes for it, in case the server speaks first. Where HTTP is refused, linkerd2-proxy ends such a
+    connection without a word; the client, which speaks HTTP in the end, is told by an answer to its request."""
+    origin, noted = lab.origin(), lab.mesh.folder / "noted"
+    certificate = Certificate(origin, lab.mesh.folder)
+    refusing = Refusing(noted, origin.address, DIRECT_PORT, "server-tcp.txt", certificate)
+    Server(origin.address, PORTS["http1"], "refusal-http1.txt", certificate)
+    origin.ready()
+    wait_until("the origin is an endpoint", lambda: lab.mesh.endpoints("origin", PORTS["http1"]), 10)
+    pod = lab.mesh.run("client", [PYTHON, "-c", SILENT, noted])
+    assert pod.wait(60) == 0 and pod.log().strip().endswith("403"), f"{pod.log()}\n{refusing.problem}"
+
+
 def test_it_refuses(lab):
     """Not authorized: 403 and PERMISSION_DENIED; no application: 504 for what was asked, and the connection is given up."""
     told, _ = answered(lab, {8080: "refusal-http1.txt", 8081: "refusal-h2.txt", 8082: "refusal-grpc.txt"}, "get", "h2", "grpc")
