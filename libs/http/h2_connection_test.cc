@@ -144,6 +144,25 @@ TEST(H2, GoawayRefusesWhatTheServerNeverSaw) {
   EXPECT_THAT(p.c.text, Not(HasSubstr("1:reset")));
 }
 
+TEST(H2, AClientThatSaysGoawayIsAnsweredWhatItHasAsked) {
+  Pair p;
+  int32_t a = p.ask("/a");
+  p.pump();
+  std::string frame("\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0", 17);
+  ASSERT_TRUE(p.server.feed(frame, p.now));
+  p.s.take();
+  for (int i = 0; i < 3; ++i) p.ask("/late");  // as one that says it and goes on
+  p.pump();
+  EXPECT_EQ(p.s.text, "") << "nobody looks";
+  EXPECT_THAT(p.c.text, HasSubstr("goaway 1 NO_ERROR;"));
+  EXPECT_THAT(p.c.text, HasSubstr("3:reset REFUSED_STREAM by peer;3:closed;"));
+  EXPECT_FALSE(p.server.finished());
+  p.answer(a, "a");
+  p.pump();
+  EXPECT_THAT(p.c.text, HasSubstr("1:<a>"));
+  EXPECT_TRUE(p.server.finished());
+}
+
 TEST(H2, PingAndTerminate) {
   Pair p;
   int32_t id = p.ask();

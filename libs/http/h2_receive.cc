@@ -223,6 +223,12 @@ bool H2Session::Impl::on_headers(Bytes payload) {
       if (!ended_by_us(frame.id)) return broken(H2Code::kStreamClosed, "HEADERS on a closed stream");
       block_ignored = true;
     } else {
+      // A client that says GOAWAY is leaving. One that asks on all the same would never be gone: it is told that from
+      // here on nobody looks.
+      if (goaway_last >= 0 && !final_goaway) {
+        draining = final_goaway = true;
+        put_goaway(last_peer_id, H2Code::kNoError, {});
+      }
       last_peer_id = frame.id;
       opens = true;
       if (goaway_sent >= 0 && frame.id > goaway_sent) {

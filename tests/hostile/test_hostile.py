@@ -123,7 +123,7 @@ ENDED = {
     "unknown_frames": ("h2", FLOOD, 0),
     "settings_ack": ("h2", FLOOD, 0),
     "one_byte_window": ("large-h2", FLOOD, 60),
-    "after_goaway": ("h2", "", 300),
+    "after_goaway": ("h2", "", 0),
     "data_with_reset": ("h2", FLOOD, 12_000),
     "slowloris_headers": ("h1", "header timeout", 0),
     "oversize_head": ("h1", "431", 0),
