@@ -202,11 +202,12 @@ Result<> TlsStream::start(bool server, const std::string& sni) {
   session_ = std::make_unique<Session>(*this);
   session_->ssl.reset(SSL_new(context_->impl().ssl.get()));
   SSL* ssl = session_->ssl.get();
-  BIO* bio = BIO_new(&kMethod);
+  bssl::UniquePtr<BIO> bio(BIO_new(&kMethod));
   if (!ssl || !bio) return internal_failure("TLS session");
-  BIO_set_data(bio, session_.get());
-  BIO_set_init(bio, 1);
-  SSL_set_bio(ssl, bio, bio);
+  BIO_set_data(bio.get(), session_.get());
+  BIO_set_init(bio.get(), 1);
+  SSL_set_bio(ssl, bio.get(), bio.get());
+  (void)bio.release();
   SSL_set_shed_handshake_config(ssl, 1);
   if (server) {
     if (!context_->impl().has_credentials)
