@@ -1,6 +1,8 @@
 // Both ends of HTTP connections as whole state machines: our client and our server, over connections in memory that
-// move bytes in pieces, block, stall and break, while exchanges are begun, given up and reset at any moment, and both
-// sides drain. Or one of the ends says whatever it likes. What must hold, whatever happens:
+// move bytes in pieces, block, stall and break, while exchanges are begun, given up and reset at any moment, both sides
+// drain, and memory runs out: then the connection that holds most is ended, between any two steps of what runs (blocks
+// of our buffers are never refused; this is how the process stays below its limit). Or one of the ends says whatever it
+// likes. What must hold, whatever happens:
 // – each exchange ends exactly once on either side, and in bounded time after the last of what it waits for;
 // – an answer that ends well is the whole answer to that request;
 // – with nothing open any more, nothing is left: no connection, no task, no byte in a buffer, and no credit of a window
@@ -47,6 +49,7 @@ class World {
     serve_options_.h2.connection_window = client_options_.h2.connection_window = 65535;
     serve_options_.h2.max_concurrent_streams = 4;
     serve_options_.drain = &drain_;
+    serve_options_.holders = &holders_;
     client_options_.max_connections = 4;
     client_options_.max_waiting = 8;
     handler_ = [this](std::unique_ptr<ServerExchange> x) { return handle(std::move(x)); };
@@ -106,6 +109,19 @@ class World {
     for (int i = 0; i < 400 && !done(); ++i) turns(4, i < 300 ? 50ms : 5s);  // what waits for a time
     return done();
   }
+  // Ends the connection that holds most when `rounds` rounds of what is ready, or to be flushed, have gone by.
+  struct Shed final : rt::Runnable {
+    World& world;
+    size_t rounds;
+    Shed(World& w, size_t n) : world(w), rounds(n) { world.reactor_.schedule(*this); }
+    void run() override {
+      if (rounds-- > 0) return rounds & 1 ? world.reactor_.at_turn_end(*this) : world.reactor_.schedule(*this);
+      std::vector<net::Holders::Holding> found;
+      size_t total = 0;
+      world.holders_.largest(1, 0, found, total);
+      if (!found.empty()) TULLE_CHECK(world.holders_.shed(found[0].serial) == found[0].bytes);
+    }
+  };
   void finish(bool calm);
 
   TimePoint now_{1h};
@@ -115,6 +131,7 @@ class World {
   ServeOptions serve_options_;
   ClientOptions client_options_;
   Drain drain_;
+  net::Holders holders_;
   Counts handled_, connections_, sent_;
   Handler handler_;
   std::vector<std::shared_ptr<MemoryLink>> links_;
@@ -245,6 +262,12 @@ void World::two_ends(Bytes script) {
         if (which == 0) drain_.start(), calm = false;
         if (which == 1) client_->drain();
         if (which == 2) (void)client_.value().connected();
+        if (which >= 4) {
+          Shed shed(*this, which - 4);
+          turns(1);
+          calm = false;
+          break;
+        }
         turns(1);
         break;
     }
