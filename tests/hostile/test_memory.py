@@ -3,9 +3,10 @@ import re
 
 import pytest
 from pods import ENV, PORTS, Lab
+from procs import SCALE
 from support.mesh import Mesh, wait_until
 
-LIMIT = 32 << 20
+LIMIT = int(SCALE) * (32 << 20)
 SECONDS = 3
 
 
