@@ -27,14 +27,16 @@ struct Watch {
 struct Faults {
   std::mutex mutex;
   std::map<int, Watch> watched;
-  uint64_t state = 0;  // 0: no faults
+  bool on = false;  // from the start on, so that it may be read without the lock
+  uint64_t state = 0;
   uint64_t made = 0;
   Faults() {
     const char* seed = std::getenv("TULLE_TEST_FAULTS");
-    if (seed && *seed) state = std::strtoull(seed, nullptr, 10) * 2 + 1;
+    on = seed && *seed;
+    if (on) state = std::strtoull(seed, nullptr, 10) * 2 + 1;
   }
   ~Faults() {
-    if (state) std::fprintf(stderr, "%llu reads and writes were cut short\n", static_cast<unsigned long long>(made));
+    if (on) std::fprintf(stderr, "%llu reads and writes were cut short\n", static_cast<unsigned long long>(made));
   }
   uint32_t random(uint32_t n) {  // splitmix64
     uint64_t z = (state += 0x9e3779b97f4a7c15);
@@ -51,7 +53,7 @@ Faults& faults() {
 // How much of `size` bytes this call may move; 0: it would block. Where that is less than all, the edge is told again.
 size_t allowed(int fd, size_t size) {
   Faults& f = faults();
-  if (!f.state) return size;
+  if (!f.on) return size;
   std::lock_guard lock(f.mutex);
   auto it = f.watched.find(fd);
   if (it == f.watched.end()) return size;
@@ -95,7 +97,7 @@ ssize_t send(int fd, const void* data, size_t size, int flags) {
 int epoll_ctl(int epoll, int op, int fd, epoll_event* event) noexcept {
   int done = static_cast<int>(::syscall(SYS_epoll_ctl, epoll, op, fd, event));
   Faults& f = faults();
-  if (!f.state || done != 0) return done;
+  if (!f.on || done != 0) return done;
   std::lock_guard lock(f.mutex);
   int type = 0;
   socklen_t length = sizeof type;
