@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "libs/base/strings.h"
@@ -18,7 +19,9 @@ std::optional<WallTime> parse_rfc3339(const std::string& text) {
   std::tm tm{};
   const char* rest = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &tm);
   if (!rest || !std::string_view(rest).ends_with('Z')) return std::nullopt;
-  return WallTime(std::chrono::seconds(::timegm(&tm)));
+  // What a clock of nanoseconds cannot say is far away.
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 1'000'000'000;
+  return WallTime(std::chrono::seconds(std::clamp<int64_t>(::timegm(&tm), 0, kMost)));
 }
 
 // "3 days", "17 hours", "5 minutes": what is worth knowing, rounded down.

@@ -1,11 +1,14 @@
 #include "control/index/addresses.h"
 
+#include <limits>
+
 #include "control/source/fields.h"
 #include "libs/base/strings.h"
 
 namespace tulle::control {
 namespace {
 
+constexpr uint64_t kMaxTime = std::numeric_limits<int64_t>::max() - ServiceAddresses::kKeep;
 constexpr std::string_view kHeader = "tulle service addresses 1";
 
 uint32_t size_of(const Cidr& network) { return 1u << (32 - network.prefix()); }
@@ -42,7 +45,7 @@ Result<> ServiceAddresses::load(std::string_view text) {
     if (parts.size() != 4 || !is_dns_label(parts[1]) || !is_dns_label(parts[2])) return bad(i);
     auto ip = IpAddr::parse(parts[0]);
     auto released = parse_number<uint64_t>(parts[3]);
-    if (!ip || !released || !network_.contains(*ip)) return bad(i);
+    if (!ip || !released || *released > kMaxTime || !network_.contains(*ip)) return bad(i);
     Ref ref{std::string(parts[1]), std::string(parts[2])};
     if (!by_ip.emplace(*ip, ref).second) return bad(i);
     if (!entries.emplace(ref, Entry{*ip, static_cast<int64_t>(*released), false}).second) return bad(i);

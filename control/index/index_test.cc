@@ -200,7 +200,8 @@ TEST(ServiceAddresses, SurviveARestart) {
   c.release_unclaimed(4000);
   EXPECT_THAT(c.save(), testing::HasSubstr("s api 4000"));
   for (auto bad : {"", "tulle service addresses 1\n", "tulle service addresses 1\nnext 1\n10.0.0.1 s a 0\n",
-                   "tulle service addresses 1\nnext 1\n127.96.0.1 s a\n"})
+                   "tulle service addresses 1\nnext 1\n127.96.0.1 s a\n",
+                   "tulle service addresses 1\nnext 1\n127.96.0.1 s a 9223372036854775807\n"})
     EXPECT_FALSE(c.load(bad)) << bad;
 }
 
