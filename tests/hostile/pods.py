@@ -9,11 +9,14 @@ import secrets
 import subprocess
 import urllib.request
 
+from procs import SCALE
 from support.mesh import PYTHON, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 RATE = 100
 PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "slow-h2": 8085, "sink": 8086, "deaf-h2": 8087}
+# What a sanitizer's allocator keeps resident does not tell what a proxy holds: small bounds are judged without one.
+SANITIZED = SCALE > 1
 ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
 
 
