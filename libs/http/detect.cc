@@ -19,7 +19,8 @@ bool agrees(std::string_view text, std::string_view whole) {
 
 constexpr std::string_view kMethods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
                                          "CONNECT", "OPTIONS", "TRACE", "PATCH"};
-constexpr std::string_view kBlanks = " \t\v\f", kEmptyLines = "\r\n";
+// White space to some server: Python's and Netty's among them.
+constexpr std::string_view kBlanks = " \t\v\f\r\x1c\x1d\x1e\x1f\x85\xa0", kEmptyLines = "\r\n";
 
 size_t token_size(Bytes text) {
   size_t n = 0;
@@ -28,14 +29,14 @@ size_t token_size(Bytes text) {
 }
 
 // As a strict server reads it (RFC 9112 §3).
-Detected strictly(Bytes prefix) {
+Detected strictly(Bytes prefix, size_t method_max) {
   if (agrees(prefix, kPreface)) return prefix.size() >= kPreface.size() ? Detected::kHttp2 : Detected::kNeedMore;
   if (prefix[0] == '\r') {
     if (!agrees(prefix, "\r\n")) return Detected::kNotHttp;
     prefix.remove_prefix(std::min<size_t>(2, prefix.size()));
   }
   size_t n = token_size(prefix);
-  if (n > kMethodMax) return Detected::kNotHttp;
+  if (n > method_max) return Detected::kNotHttp;
   if (n == prefix.size()) return Detected::kNeedMore;
   if (n == 0 || prefix[n] != ' ') return Detected::kNotHttp;
   prefix.remove_prefix(n + 1);
@@ -52,39 +53,74 @@ Detected strictly(Bytes prefix) {
   return prefix.size() >= kVersion.size() ? Detected::kHttp1 : Detected::kNeedMore;
 }
 
-// As a server that takes almost anything might: a line of a token, white space, and HTTP/ in its last word; or, with a
-// standard method, a path (HTTP/0.9) or a control character.
-Detected loosely(Bytes prefix) {
+// Control characters and white space, those of ISO 8859-1 included.
+bool is_skipped(char c) {
+  auto byte = static_cast<uint8_t>(c);
+  return byte <= ' ' || (byte >= 0x7f && byte <= 0xa0);
+}
+
+// NAME/1.1, or another version of anything.
+bool is_version(std::string_view word) {
+  size_t n = word.size();
+  return n > 4 && token_lower(word[0]) && word[n - 4] == '/' && is_digit(word[n - 3]) && word[n - 2] == '.' &&
+         is_digit(word[n - 1]);
+}
+
+bool begins_url(std::string_view text) {
+  return iequals(text.substr(0, 7), "http://") || iequals(text.substr(0, 8), "https://");
+}
+
+// As a server that takes almost anything might: a line of a token, white space, and HTTP/ in its last word, or any
+// version after a path; or, with a standard method, a path or URL (HTTP/0.9) or a control character. `doubtful`: what
+// a line without end is, and one of another method with a control character.
+Detected loosely(Bytes prefix, size_t method_max, Detected doubtful) {
   const bool at_most = prefix.size() >= kDetectMax;
   prefix.remove_prefix(std::min(prefix.find_first_not_of(kEmptyLines), prefix.size()));
   size_t n = token_size(prefix);
-  if (n > kMethodMax) return Detected::kNotHttp;
-  if (n == prefix.size()) return at_most ? Detected::kNotHttp : Detected::kNeedMore;
+  if (n > method_max || (at_most && n == prefix.size())) return doubtful;
+  if (n == prefix.size()) return Detected::kNeedMore;
   if (n == 0 || !kBlanks.contains(prefix[n])) return Detected::kNotHttp;
   Bytes method = prefix.substr(0, n), line = prefix.substr(n, prefix.find('\n', n) - n);
   const bool whole = n + line.size() < prefix.size();
   bool standard = std::ranges::any_of(kMethods, [&](std::string_view m) { return iequals(m, method); });
   for (char c : line)
-    if ((static_cast<uint8_t>(c) < ' ' && c != '\r' && !kBlanks.contains(c)) || c == '\x7f')
-      return standard ? Detected::kHttp1 : Detected::kNotHttp;
-  if (!whole) return !at_most ? Detected::kNeedMore : standard ? Detected::kHttp1 : Detected::kNotHttp;
+    if ((static_cast<uint8_t>(c) < ' ' && !kBlanks.contains(c)) || c == '\x7f')
+      return standard ? Detected::kHttp1 : doubtful;
+  if (!whole) return !at_most ? Detected::kNeedMore : standard ? Detected::kHttp1 : doubtful;
 
-  size_t last = line.find_last_not_of(" \t\v\f\r");
-  if (last == line.npos) return Detected::kNotHttp;
-  line = line.substr(0, last + 1);
+  size_t first = line.find_first_not_of(kBlanks);
+  if (first == line.npos) return Detected::kNotHttp;
+  line = line.substr(first, line.find_last_not_of(kBlanks) + 1 - first);
+  Bytes last = line.substr(line.find_last_of(kBlanks) + 1);
   constexpr std::string_view kVersion = "HTTP/";
-  if (iequals(line.substr(line.find_last_of(kBlanks) + 1).substr(0, kVersion.size()), kVersion))
-    return Detected::kHttp1;
+  if (iequals(last.substr(0, kVersion.size()), kVersion)) return Detected::kHttp1;
+  if (line[0] == '/' && last.size() < line.size() && is_version(last)) return Detected::kHttp1;
   // Text protocols have a GET, too: of a key, or in lower case.
   standard = std::ranges::find(kMethods, method) != std::end(kMethods);
-  return standard && line[line.find_first_not_of(kBlanks)] == '/' ? Detected::kHttp1 : Detected::kNotHttp;
+  return standard && (line[0] == '/' || begins_url(line)) ? Detected::kHttp1 : Detected::kNotHttp;
 }
 
 }  // namespace
 
 Detected detect(Bytes prefix) {
-  Detected strict = strictly(prefix);
-  return strict == Detected::kNotHttp ? loosely(prefix) : strict;
+  Detected strict = strictly(prefix, kMethodMax);
+  return strict == Detected::kNotHttp ? loosely(prefix, kMethodMax, Detected::kNotHttp) : strict;
+}
+
+Detected detect_guarded(Bytes prefix) {
+  size_t skipped = 0;
+  while (skipped < prefix.size() && is_skipped(prefix[skipped])) ++skipped;
+  if (skipped >= kDetectMax) return Detected::kHttp1;
+  if (skipped == prefix.size()) return Detected::kNeedMore;
+  prefix.remove_prefix(skipped);
+  Detected strict = strictly(prefix, kDetectMax);
+  return strict == Detected::kNotHttp ? loosely(prefix, kDetectMax, Detected::kHttp1) : strict;
+}
+
+bool greets_in_http2(Bytes greeting) {
+  constexpr std::string_view kSettings("\4\0\0\0\0\0", 6);  // after the length; no flags, stream 0
+  return greeting.size() >= 9 && greeting[0] == 0 && greeting[1] == 0 && static_cast<uint8_t>(greeting[2]) % 6 == 0 &&
+         greeting.substr(3, kSettings.size()) == kSettings;
 }
 
 bool begins_with_method(Bytes prefix) {
@@ -155,10 +191,12 @@ bool read_alpn(Reader r, ClientHello& hello) {
 
 bool read_hello(Bytes body, ClientHello& hello) {
   Reader r{body};
-  r.take(2 + 32);  // version, random
-  r.vector(1);     // session id
-  r.vector(2);     // cipher suites
-  r.vector(1);     // compression methods
+  r.take(2);  // version
+  // A server that skips control characters would take what follows such a "hello" for a request.
+  if (Bytes random = r.take(32); std::ranges::all_of(random, is_skipped)) return false;
+  r.vector(1);  // session id
+  r.vector(2);  // cipher suites
+  r.vector(1);  // compression methods
   if (!r.ok) return false;
   if (r.left.empty()) return true;  // no extensions
   Reader extensions = r.vector(2);

@@ -18,6 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     hello = std::move(h);
   }
   TULLE_CHECK(size < kDetectMax || detect(in) != Detected::kNeedMore);
+  TULLE_CHECK(size < 3 * kDetectMax || detect_guarded(in) != Detected::kNeedMore);
+  // What does not pass as raw bytes where nothing is at stake does not where something is.
+  TULLE_CHECK(detect(in) != Detected::kHttp1 || detect_guarded(in) != Detected::kNotHttp);
   TULLE_CHECK(size < kHelloMax || parse_client_hello(in).kind != HelloResult::Kind::kNeedMore);
   return 0;
 }

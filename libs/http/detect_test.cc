@@ -43,20 +43,73 @@ TEST(Detect, Table) {
 
 // No request that some server would take passes as raw bytes: the codec refuses it.
 TEST(Detect, WhatALaxServerWouldTakeIsHttp) {
-  for (const char* line :
-       {"GET / HTTP/2.0", "GET /", "GET\t/ HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1 ", "get  / http/1.0",
-        "FOO  /admin HTTP/1.1", "\nGET / HTTP/1.1", "\r\n\r\n\r\nGET / HTTP/1.1", "\r\rGET / HTTP/1.1",
-        "GET /\xc3\xa4 HTTP/1.1", "GET /\x01 HTTP/1.1", "GET /a b HTTP/1.1", "GET HTTP/1.1", "POST \"/\" HTTP/1.1"})
+  for (const char* line : {"GET / HTTP/2.0",
+                           "GET /",
+                           "GET\t/ HTTP/1.1",
+                           "GET  / HTTP/1.1",
+                           "GET /  HTTP/1.1 ",
+                           "get  / http/1.0",
+                           "FOO  /admin HTTP/1.1",
+                           "\nGET / HTTP/1.1",
+                           "\r\n\r\n\r\nGET / HTTP/1.1",
+                           "\r\rGET / HTTP/1.1",
+                           "GET /\xc3\xa4 HTTP/1.1",
+                           "GET /\x01 HTTP/1.1",
+                           "GET /a b HTTP/1.1",
+                           "GET HTTP/1.1",
+                           "POST \"/\" HTTP/1.1",
+                           "GET\xa0/admin\xa0HTTP/1.1",
+                           "GET\r/admin HTTP/1.1",
+                           "GET\x1c/admin\x1fHTTP/1.1",
+                           "FOO\x85/admin HTTP/1.1",
+                           "GET http://a/admin",
+                           "FOO /admin ICY/1.1"})
     for (const char* end : {"\n", "\r\n"}) expect_detected(cat(line, end), Detected::kHttp1);
 }
 
 TEST(Detect, TextProtocolsAreNot) {
   for (const char* text :
        {"GET key\r\n", "get /a\r\n", "get a b c\r\n", "set key 0 0 5\r\nHTTP/\r\n", "OPTIONS rtsp://a RTSP/1.0\r\n",
-        "INVITE sip:b@a SIP/2.0\r\n", "SELECT 1\n", "\r\n\r\n*1\r\n", "USER a 0 * :HTTP\r\n", "put 1 2 3\r\n"})
+        "INVITE sip:b@a SIP/2.0\r\n", "SELECT 1\n", "\r\n\r\n*1\r\n", "USER a 0 * :HTTP\r\n", "put 1 2 3\r\n",
+        "DESCRIBE rtsp://a RTSP/1.0\r\n", "mv /a /b/1.1\r\n", "get /1.1\r\n", "CONNECT {\"url\":\"http://a\"}\r\n",
+        "CONNECT\r\naccept-version:1.2\r\n"})
     expect_detected(text, Detected::kNotHttp);
   expect_detected(std::string_view("\r\n\r\n\0\r\nQUIT\n", 12), Detected::kNotHttp);  // the PROXY protocol
   expect_detected(std::string_view("abc \0\1\2", 7), Detected::kNotHttp);
+}
+
+// Guarded, also what a server might skip before it, and what is not over.
+TEST(Detect, NothingGetsRoundAGuard) {
+  for (std::string_view before : {"", " ", "\t", "\r\n ", "\x7f\x80\xa0", "\x1c"})
+    for (std::string_view line :
+         {"GET /a HTTP/1.1\r\n", "FOO /a HTTP/1.1\n", "FOO /a?\x01 HTTP/1.1\n", "get /a x/1.1\r\n", "GET /\n"})
+      EXPECT_EQ(detect_guarded(cat(before, line)), Detected::kHttp1) << quoted(cat(before, line));
+  std::string nul("\0", 1), method(kDetectMax - 100, 'A');
+  EXPECT_EQ(detect_guarded(nul + "GET /a HTTP/1.1\r\n"), Detected::kHttp1);
+  EXPECT_EQ(detect_guarded(nul + "PRI * HTTP/2.0\r\n"), Detected::kHttp2);  // which its codec refuses
+  EXPECT_EQ(detect_guarded(method + " /a HTTP/1.1\r\n"), Detected::kHttp1);
+  EXPECT_EQ(detect_guarded(method), Detected::kNeedMore);
+  EXPECT_EQ(detect_guarded(std::string(kDetectMax + 1, 'A')), Detected::kHttp1);
+  EXPECT_EQ(detect_guarded(std::string(kDetectMax, ' ')), Detected::kHttp1);
+  EXPECT_EQ(detect_guarded(std::string(kDetectMax, ' ') + "G"), Detected::kHttp1);
+  EXPECT_EQ(detect_guarded("FOO  /" + std::string(kDetectMax, 'a')), Detected::kHttp1);
+  for (std::string_view undecided : {" ", "\r\n", "\x1f", "FOO", "FOO /a HT", "FOO  /a"})
+    EXPECT_EQ(detect_guarded(undecided), Detected::kNeedMore) << quoted(undecided);
+  for (std::string_view text : {"EHLO mail.example\r\n", "*1\r\n$4\r\nPING\r\n", "SELECT 1\n", "SSH-2.0-x\r\n"})
+    EXPECT_EQ(detect_guarded(text), Detected::kNotHttp) << quoted(text);
+}
+
+TEST(Detect, AServerThatGreetsInHttp2) {
+  EXPECT_TRUE(greets_in_http2(std::string_view("\0\0\0\4\0\0\0\0\0", 9)));
+  EXPECT_TRUE(greets_in_http2(std::string_view("\0\0\6\4\0\0\0\0\0\0\3\0\0\0\144", 15)));
+  EXPECT_FALSE(greets_in_http2(std::string_view("\0\0\0\4\1\0\0\0\0", 9)));  // an acknowledgement
+  EXPECT_FALSE(greets_in_http2(std::string_view("\0\0\7\4\0\0\0\0\0", 9)));
+  EXPECT_FALSE(greets_in_http2(std::string_view("\0\0\0\4\0\0\0\0", 8)));
+  EXPECT_FALSE(
+      greets_in_http2(std::string_view("\x4a\0\0\0\x0a"
+                                       "8.0.33\0",
+                                       12)));  // MySQL
+  EXPECT_FALSE(greets_in_http2("220 mail.example ESMTP\r\n"));
 }
 
 TEST(Detect, AMethodThatWasCut) {
@@ -126,6 +179,17 @@ TEST(ClientHello, WithoutNameOrExtensions) {
   ASSERT_EQ(r.kind, HelloResult::Kind::kFound);
   EXPECT_EQ(r.hello.sni, "");
   EXPECT_TRUE(r.hello.alpn.empty());
+}
+
+// To a server that skips control characters it is nothing before the request that follows.
+TEST(ClientHello, OfNothingButControlCharactersIsNone) {
+  std::string message = make_hello("", {});
+  for (char filler : {' ', '\0', '\x9f'}) {
+    message.replace(6, 32, 32, filler);
+    EXPECT_EQ(parse_client_hello(in_records(message, 16384)).kind, HelloResult::Kind::kNotTls);
+  }
+  message[20] = 'r';
+  EXPECT_EQ(parse_client_hello(in_records(message, 16384)).kind, HelloResult::Kind::kFound);
 }
 
 TEST(ClientHello, Refused) {

@@ -40,7 +40,8 @@ struct FirstWord {
 };
 
 // The application is asked, and whoever speaks first decides, be it after hours: what a client says is no more trusted
-// for being late. `initial` gets what it says.
+// for being late. `initial` gets what it says. An application that greets in HTTP/2 is one of requests: its client is
+// waited for.
 rt::Task<FirstWord> ask_app(Inbound& in, const Peer& peer, const PortWatch& watch, net::Stream& client,
                             Buffer& initial) {
   rt::Reactor& reactor = in.worker.reactor;
@@ -56,7 +57,13 @@ rt::Task<FirstWord> ask_app(Inbound& in, const Peer& peer, const PortWatch& watc
     rt::Running app_reads(reactor, read_first(*app, greeting, app_ended, changed));
     while (initial.empty() && greeting.empty() && !client_ended && !app_ended) co_await changed.wait();
   }
+  const bool http2 = http::greets_in_http2(greeting.view());
+  if (http2 && !client_ended && initial.empty()) {
+    app.reset();
+    client_ended = !co_await read_more(client, initial);
+  }
   if (client_ended) co_return FirstWord(true);
+  if (http2) co_return FirstWord();
   if (greeting.empty() && !initial.empty()) co_return FirstWord();
   // It may have been long since the client was let in.
   if (!authorize({}, in.policy(watch, peer.target.port)->authorizations, peer.client())) co_return FirstWord();
@@ -97,10 +104,13 @@ rt::Task<void> serve_detect(Inbound& in, Peer peer, PortWatch& watch, const Serv
   Worker& w = in.worker;
   FirstWord word;
   Speaks speaks = Speaks::kSilent;
+  // Where something is decided about requests nobody but the client speaks first, and nothing doubtful passes.
+  const bool guarded = policy.has_routes();
+  if (guarded && initial.empty() && !co_await read_more(*client, initial)) co_return;
   TimePoint deadline = w.reactor.now() + policy.detect_timeout;
   if (!opaque || !initial.empty()) {
     word = co_await first_word(in, peer, watch, *client, initial, w.config.server_first_wait, deadline);
-    if (!word.app && !word.gone) speaks = co_await detect_http(w.reactor, *client, initial, deadline);
+    if (!word.app && !word.gone) speaks = co_await detect_http(w.reactor, *client, initial, deadline, guarded);
   }
   if (!word.app && !word.gone && speaks == Speaks::kSilent &&
       authorize({}, in.policy(watch, peer.target.port)->authorizations, peer.client())) {
@@ -223,7 +233,8 @@ rt::Task<FirstWord> first_plain_word(Inbound& in, const Peer& peer, const Socket
   constexpr Duration kLateHello = 250ms;
   ServerPolicyPtr policy = in.policy(watch, peer.target.port);
   using Kind = ServerPolicy::Kind;
-  if ((policy->kind != Kind::kDetect && policy->kind != Kind::kOpaque) || claims_falsely(in, peer, local))
+  if ((policy->kind != Kind::kDetect && policy->kind != Kind::kOpaque) || policy->has_routes() ||
+      claims_falsely(in, peer, local))
     co_return FirstWord();
   co_return co_await first_word(in, peer, watch, client, initial,
                                 std::max(in.worker.config.server_first_wait, kLateHello), deadline);

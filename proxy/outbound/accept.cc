@@ -1,6 +1,7 @@
 // An outbound connection, from accept to the script for what it speaks.
 #include <algorithm>
 
+#include "libs/http/detect.h"
 #include "libs/rt/combine.h"
 #include "proxy/outbound/outbound.h"
 #include "proxy/worker/first_bytes.h"
@@ -62,14 +63,20 @@ rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Re
     rt::Running server_reads(reactor, read_first(*upstream.stream, greeting, server_ended, changed));
     while (initial.empty() && greeting.empty() && !client_ended && !server_ended) co_await changed.wait();
   }
+  const bool http2 = http::greets_in_http2(greeting.view());  // a server of requests: its client is waited for
+  if (http2 && !client_ended && initial.empty()) {
+    t.client_first = true;
+    upstream = OpaqueUpstream();
+    client_ended = !co_await read_more(*client, initial);
+  }
   if (client_ended) {
     client.reset();
     co_return true;
   }
-  if (!initial.empty()) t.client_first = greeting.empty();
+  if (!initial.empty()) t.client_first = http2 || greeting.empty();
   // The dial counts as nothing: the client has spoken first, or it was early and refused. linkerd2-proxy ends such a
   // connection where it would answer a request with 403.
-  if (greeting.empty() && (speculative || !initial.empty())) co_return false;
+  if (http2 || (greeting.empty() && (speculative || !initial.empty()))) co_return false;
   if (speculative) {
     t.speculation.used();
     o.speculative_used->add();

@@ -17,10 +17,11 @@ rt::Task<void> read_first(net::Stream& s, Buffer& into, bool& ended, rt::Signal&
   changed.notify();
 }
 
-rt::Task<Speaks> detect_http(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline) {
+rt::Task<Speaks> detect_http(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline,
+                             bool guarded) {
   for (;;) {
     if (!initial.empty()) {
-      switch (http::detect(initial.view())) {
+      switch (guarded ? http::detect_guarded(initial.view()) : http::detect(initial.view())) {
         case http::Detected::kHttp1: co_return Speaks::kHttp1;
         case http::Detected::kHttp2: co_return Speaks::kHttp2;
         case http::Detected::kNotHttp: co_return Speaks::kOpaque;
@@ -30,7 +31,7 @@ rt::Task<Speaks> detect_http(rt::Reactor& reactor, net::Stream& client, Buffer& 
     auto more = co_await rt::until(reactor, deadline, read_more(client, initial));
     if (more && *more) continue;
     if (initial.empty()) co_return more ? Speaks::kGone : Speaks::kSilent;
-    co_return http::begins_with_method(initial.view()) ? Speaks::kHttp1 : Speaks::kOpaque;
+    co_return guarded || http::begins_with_method(initial.view()) ? Speaks::kHttp1 : Speaks::kOpaque;
   }
 }
 

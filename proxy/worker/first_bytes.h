@@ -17,6 +17,10 @@ enum class Speaks : uint8_t { kHttp1, kHttp2, kOpaque, kSilent, kGone };
 
 // Reads into `initial` until it says what the client speaks. At `deadline` what may be the start of a request is
 // kHttp1, so that it is asked for the rest or refused, and nothing at all is kSilent. kGone: it left without a word.
-rt::Task<Speaks> detect_http(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline);
+// `guarded`: requests must not get round what is decided about them. Then it is kHttp1 also where a server may skip
+// what comes first, and whatever is not certain at the deadline; else what is only possible is kOpaque, as it would be
+// delayed for nothing.
+rt::Task<Speaks> detect_http(rt::Reactor& reactor, net::Stream& client, Buffer& initial, TimePoint deadline,
+                             bool guarded = false);
 
 }  // namespace tulle::proxy

@@ -44,6 +44,18 @@ ALMOST = {
     "silence": ["", "GET /admin" + REST],
     "silence, and almost": ["", "GET  /admin" + REST],
     "a method cut short": ["GE", "T /admin" + REST],
+    "any method cut short": ["FO", "O /admin" + REST],
+    "a version cut short": ["FOO /admin HT", "TP" + REST.removeprefix(" HTTP")],
+    "an empty line, and silence": ["\r\n", "GET /admin" + REST],
+    "a long method": ["A" * 40 + " /admin" + REST],
+    "a blank first": [" GET /admin" + REST],
+    "NUL first": ["\0GET /admin" + REST],
+    "no-break blanks": ["GET\xa0/admin" + REST.replace(" HTTP", "\xa0HTTP")],
+    "CR for a blank": ["GET\r/admin" + REST],
+    "a URL of HTTP/0.9": ["GET http://app/admin\r\n\r\n"],
+    "another protocol's version": ["FOO /admin" + REST.replace("HTTP/1.1", "ICY/1.1")],
+    # A ClientHello of control characters and blanks only, which some servers skip before a request.
+    "something like TLS": ["\x16\x03\x01\0\x8a\x01\0\0\x86\x03\x03" + 65 * " " + "\0" + 66 * " " + "GET /admin" + REST],
 }
 PAUSE = 11  # s; detection takes ten
 # Sends each of the cases of a JSON file to HOST PORT, all at once; prints {case: what came back}.
@@ -92,6 +104,42 @@ def test_almost_a_request(mesh, protocol):
         assert status["strictly right"] == status["silence"] == "404", (who, status)
         assert set(status.values()) <= {"400", "404", "408", "505"}, (who, status)
     assert "came" not in app.log(), app.log()
+
+
+# An HTTP/2 server, which does not wait for its client's first word; and says what came.
+GREETER = """
+import socket, threading
+def serve(c):
+    c.sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    while more := c.recv(65536): print("came", more[:64], flush=True)
+l = socket.create_server(("127.0.0.1", 8080), backlog=100)
+while True:
+    threading.Thread(target=serve, args=(l.accept()[0],), daemon=True).start()
+"""
+
+
+def test_an_application_that_greets_in_http2(mesh):
+    """It is one of requests, also for a client that is silent for a while: its greeting makes no raw bytes of them."""
+    mesh.manifest("policy.yaml", server("guarded", port="web", policy="all-unauthenticated", protocol="unknown"))
+    mesh.manifest("route.yaml", ROUTE.replace("name: app", "name: guarded"))
+    mesh.up()
+    request = bytes.fromhex("505249202a20485454502f322e300d0a0d0a534d0d0a0d0a" "000000040000000000" "00000d0105000000018286410161" "44062f61646d696e")
+    for app in "guarded", "open":
+        served = mesh.run(app, [PYTHON, "-c", GREETER], "--label", f"app={app}", "--port", "web=8080")
+        mesh.ready(app)
+        with socket.create_connection((mesh.address(app), 8080), 10) as s:
+            s.settimeout(1)  # the proxy asks the application after a quarter of it
+            with pytest.raises(TimeoutError):
+                s.recv(1)
+            s.settimeout(10)
+            s.sendall(request)
+            data = b""
+            while b"\x88\0\0" not in data and b"\0\0\0\1" not in data:
+                more = s.recv(65536)
+                assert more, data
+                data += more
+        if app == "guarded":
+            assert "came" not in served.log(), served.log()
 
 
 def test_a_sender_that_says_raw_bytes(mesh, tmp_path):
