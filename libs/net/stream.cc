@@ -267,13 +267,21 @@ rt::Task<void> copy_and_tell(Stream& from, Stream& to, uint64_t& count, size_t m
 struct CopyHolder final : Holder {
   Stream &a, &b;
   std::optional<Error>& error;
+  const int& left;
   rt::Signal& done;
-  CopyHolder(Stream& x, Stream& y, std::optional<Error>& e, rt::Signal& d) : a(x), b(y), error(e), done(d) {}
+  CopyHolder(Stream& x, Stream& y, std::optional<Error>& e, const int& l, rt::Signal& d)
+      : a(x), b(y), error(e), left(l), done(d) {}
   size_t held() const override { return a.pending() + b.pending(); }
   SocketAddr peer() const override { return a.peer(); }
   void shed() override {
     if (!error) error = Error(Code::kExhausted, "memory");
     done.notify();
+    if (left > 0) return;
+    // All has been read, and what is left of it waits for somebody who does not take it.
+    for (Stream* s : {&a, &b}) {
+      s->abort();
+      s->changed().notify();
+    }
   }
 };
 
@@ -283,7 +291,7 @@ rt::Task<CopyResult> copy_both(Stream& a, Stream& b, size_t mark, Holders* holde
   CopyResult result;
   int left = 2;
   rt::Signal done(a.reactor());
-  CopyHolder holder(a, b, result.error, done);
+  CopyHolder holder(a, b, result.error, left, done);
   if (holders) holders->add(holder);
   rt::Running forward(a.reactor(), copy_and_tell(a, b, result.a_to_b, mark, result.error, left, done));
   rt::Running backward(a.reactor(), copy_and_tell(b, a, result.b_to_a, mark, result.error, left, done));

@@ -177,6 +177,43 @@ rt::Task<void> proxied(Net& t) {
 }
 TEST_F(Net, CopyBothWays) { run(proxied(*this)); }
 
+rt::Task<void> copy_held(Stream& a, Stream& b, CopyResult& out, Holders& holders) {
+  out = co_await copy_both(a, b, kCopyMark, &holders);
+}
+size_t held_by(Holders& holders, std::vector<Holders::Holding>& found) {
+  size_t total = 0;
+  found.clear();
+  holders.largest(1, 0, found, total);
+  return total;
+}
+// Both ends have said all, and one does not take it.
+rt::Task<void> shed_at_the_end(Net& t) {
+  std::unique_ptr<TcpStream> a, a2, b2, b;
+  co_await t.connect_pair(a, a2);
+  co_await t.connect_pair(b2, b);
+  a2->write(std::string(8'000'000, 'z'));  // more than systems take
+  Holders holders;
+  CopyResult result;
+  rt::Running copying(t.reactor, copy_held(*a2, *b2, result, holders));
+  a->shutdown_write();
+  EXPECT_EQ(co_await read_all(*b), "");
+  b->shutdown_write();
+  std::vector<Holders::Holding> found;
+  for (int i = 0; i < 1000; ++i) co_await rt::yield(t.reactor);
+  EXPECT_GT(held_by(holders, found), 0u);
+  EXPECT_EQ(found.size(), 1u);
+  if (found.empty()) co_return;
+  EXPECT_TRUE(holders.shed(found[0].serial));
+  for (int i = 0; i < 1000 && !copying.done(); ++i) co_await rt::yield(t.reactor);
+  EXPECT_TRUE(copying.done());
+  EXPECT_TRUE(result.error && result.error->code == Code::kExhausted);
+  EXPECT_EQ(a2->pending(), 0u);
+}
+TEST_F(Net, WhatOnlyWaitsForItsReaderIsShedToo) {
+  if (test::sockets_are_at_their_worst()) GTEST_SKIP() << "is about what sockets hold";
+  run(shed_at_the_end(*this));
+}
+
 rt::Task<void> refused(Net& t) {
   auto listener = Listener::bind(t.reactor, kAny);
   SocketAddr gone = (*listener)->local();

@@ -82,17 +82,19 @@ rt::Task<void> serve_tcp(Inbound& in, Peer peer, PortWatch& watch, std::unique_p
   rt::Running copying(w.reactor, copy(w, *client, *app, result, done, changed));
   rt::Running watching(w.reactor, on_policy_change(watch, changed));
   while (!done) {
+    // Also the first time: it may have changed while the application was being reached.
+    if (ServerPolicyPtr now = in.policy(watch, peer.target.port); now != policy) {
+      policy = now;
+      if (!authorize({}, policy->authorizations, peer.client())) {
+        w.metrics.counter(observe::kInboundTcpAuthzTerminateTotal, authz_labels(peer, *policy, nullptr))->add();
+        w.log.info(w.reactor.now(), "connection ended: no longer authorized", peer.target.port,
+                   {{"client", peer.addr.to_string()}, {"port", peer.target.port}});
+        client->abort();
+        app->abort();
+        co_return;
+      }
+    }
     co_await changed.wait();
-    ServerPolicyPtr now = in.policy(watch, peer.target.port);
-    if (done || now == policy) continue;
-    policy = now;
-    if (authorize({}, policy->authorizations, peer.client())) continue;
-    w.metrics.counter(observe::kInboundTcpAuthzTerminateTotal, authz_labels(peer, *policy, nullptr))->add();
-    w.log.info(w.reactor.now(), "connection ended: no longer authorized", peer.target.port,
-               {{"client", peer.addr.to_string()}, {"port", peer.target.port}});
-    client->abort();
-    app->abort();
-    co_return;
   }
   closed.error = result.error ? code_name(result.error->code) : std::string_view();
 }
