@@ -105,7 +105,8 @@ Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) 
   if (body.framing == Framing::kUntilClose) return tulle::fail(Code::kInvalid, "a request body cannot end by closing");
   TULLE_TRY_VOID(check_target(head));
   // An HTTP/1.1 request has a Host, an empty one where there is no authority (RFC 9112 §3.2).
-  bool no_host = head.version != Version::kHttp10 && head.authority.empty() && !head.headers.has(HeaderId::kHost);
+  bool no_host = (head.version != Version::kHttp10 || body.framing == Framing::kChunked) && head.authority.empty() &&
+                 !head.headers.has(HeaderId::kHost);
   Skip skip{.host = !head.authority.empty() || no_host, .length = true};
   TULLE_TRY(size_t fields, measure_fields(head.headers, skip));
 
@@ -135,7 +136,9 @@ Result<> encode_request(const RequestHead& head, BodyFraming body, Buffer& out) 
     w.put(head.authority);
   }
   w.put(path);
-  w.put(head.version == Version::kHttp10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
+  // A server of 1.0 may not know of chunks, and take them for its next request (RFC 9112 §6.1).
+  bool old = head.version == Version::kHttp10 && body.framing != Framing::kChunked;
+  w.put(old ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
   if (skip.host) w.field("host", head.authority);
   write_fields(w, head.headers, skip);
   w.put(te);

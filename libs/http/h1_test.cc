@@ -453,6 +453,8 @@ TEST(H1Encode, Requests) {
   RequestHead old;
   old.version = Version::kHttp10;
   EXPECT_EQ(written(old, BodyFraming::none()), "GET / HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(written(old, BodyFraming::of_length(1)), "GET / HTTP/1.0\r\ncontent-length: 1\r\n\r\n");
+  EXPECT_EQ(written(old, BodyFraming::chunked()), "GET / HTTP/1.1\r\nhost: \r\ntransfer-encoding: chunked\r\n\r\n");
   old.form = TargetForm::kAsterisk;
   old.path = "*";
   old.set_method("OPTIONS");
