@@ -1,5 +1,6 @@
 #include "proxy/worker/exchange.h"
 
+#include "libs/http/hop_by_hop.h"
 #include "libs/rt/combine.h"
 
 namespace tulle::proxy {
@@ -42,6 +43,8 @@ rt::Task<Result<http::ResponseHead>> response_head(httpio::ServerExchange& clien
   for (;;) {
     auto head = co_await upstream.response();
     if (!head || head->status >= 200 || head->status == 101) co_return head;
+    http::strip_hop_by_hop(head->headers, false);
+    strip_l5d_of_response(head->headers);
     client.interim(*head);
   }
 }

@@ -33,6 +33,8 @@ def http1(sock):
         trailers = body.partition(b"0\r\n")[2]
     body = json.dumps({"head": head.decode("latin-1"), "trailers": trailers.decode("latin-1")}).encode()
     fields = "".join(f"{k}: {v}\r\n" for k, v in FORGED)
+    if b"x-hints:" in head.lower():
+        sock.sendall(f"HTTP/1.1 103 Early Hints\r\nlink: kept\r\n{fields}x-hop: x\r\nconnection: x-hop\r\n\r\n".encode())
     sock.sendall(f"HTTP/1.1 200 OK\r\n{fields}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
 
 

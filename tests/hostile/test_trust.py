@@ -97,6 +97,16 @@ def test_strangers_say_nothing_in_a_proxys_name(echo):
     assert "x-kept: kept" in seen["head"] and "x-last: kept" in seen["trailers"] and b"l5d-" not in body, seen
 
 
+def test_interim_responses_say_no_more_than_others(echo):
+    with socket.create_connection((echo.address("echo"), 8080), 10) as connection:
+        head, rest = http1(connection, [("x-hints", "wanted")])
+    _, log = echo.curl("asks-hints", "-i", "-H", "x-hints: wanted", "http://echo:8080/")
+    assert rest.startswith("HTTP/1.1 200 ") and "HTTP/1.1 200 " in log
+    for hints in head, log[log.index("HTTP/1.1 103 "):log.index("HTTP/1.1 200 ")]:
+        assert hints.startswith("HTTP/1.1 103 ") and "link: kept" in hints, hints
+        assert "l5d-" not in hints and "x-hop" not in hints and "connection" not in hints.lower(), hints
+
+
 def test_a_peer_in_the_mesh_is_who_it_is(echo):
     """A proxy of the mesh may say what a request was and how long it may take; not who it is, and nothing in trailers."""
     name = "default.default.serviceaccount.identity.linkerd.cluster.local"
