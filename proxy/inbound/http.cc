@@ -53,11 +53,11 @@ std::shared_ptr<Series> series_for(Session& s, const ServerPolicyPtr& policy, co
   return s.series.back();
 }
 
-void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& e) {
+// `upgraded`: it came over HTTP/2 from a peer proxy, whose connection is not for it alone.
+void answer_error(Session& s, httpio::ServerExchange& client, const ProxyError& e, bool upgraded) {
   if (client.error()) return;  // nobody is there
   s.inbound.http_error(e.reason)->add();
   bool http2 = client.request.version == http::Version::kHttp2;
-  bool upgraded = client.request.headers.has(HeaderId::kL5dOrigProto);
   bool emit = s.peer.tls && !s.peer.identity.empty();
   auto head = error_head(e, http2 && http::is_grpc(client.request.headers), emit, e.fatal && !http2 && !upgraded);
   if (client.responded()) return client.reset(http::H2Code::kInternalError);
@@ -117,7 +117,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
                {{"port", s.peer.target.port}, {"error", app.error().reason}});
     auto e = proxy_error(app.error());
     record.answered(e);
-    co_return answer_error(s, client, e);
+    co_return answer_error(s, client, e, upgraded);
   }
   if (!no_body) {
     if (!is_connect && !is_upgrade) uploading.emplace(w.reactor, upload(client, **app));
@@ -129,7 +129,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
     record.broke(head.error());
     auto code = (*app)->reset_code();
     if (code && over_h2 && !upgraded) co_return client.reset(*code);
-    co_return answer_error(s, client, proxy_error(head.error()));
+    co_return answer_error(s, client, proxy_error(head.error()), upgraded);
   }
   record.head(*head);
   http::strip_hop_by_hop(head->headers, head->status == 101);
@@ -145,7 +145,7 @@ rt::Task<void> forward(Session& s, httpio::ServerExchange& client, Record& recor
   if (auto r = client.respond(*head, done); !r) {
     if (client.error()) co_return;
     record.broke(r.error());
-    co_return answer_error(s, client, ProxyError(Reason::kConnectionLost, r.error().reason));
+    co_return answer_error(s, client, ProxyError(Reason::kConnectionLost, r.error().reason), upgraded);
   }
   if (tunnel && !uploading) uploading.emplace(w.reactor, upload(client, **app));
   if (!done) {
@@ -169,17 +169,19 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   // Only another proxy may say who asks, whom, for how long, and what the request was before.
   if (s.peer.identity.empty()) strip_l5d_of_request(request.headers);
   else if (request.version != http::Version::kHttp2) request.headers.remove(HeaderId::kL5dOrigProto);
+  const bool upgraded = request.headers.has(HeaderId::kL5dOrigProto);
+  auto refuse = [&](const ProxyError& e) { answer_error(s, *client, e, upgraded); };
   auto place = w.inbound_requests.take();
-  if (!place) co_return answer_error(s, *client, ProxyError(Reason::kLoadShed, "too many requests in flight"));
+  if (!place) co_return refuse(ProxyError(Reason::kLoadShed, "too many requests in flight"));
 
   ServerPolicyPtr policy = s.inbound.policy(s.watch, s.peer.target.port);
-  if (!policy->invalid.empty()) co_return answer_error(s, *client, ProxyError(policy->invalid_reason, policy->invalid));
+  if (!policy->invalid.empty()) co_return refuse(ProxyError(policy->invalid_reason, policy->invalid));
   auto routed = route_request(policy->table, request, w.config.ambiguous_path_ports.contains(s.peer.target.port));
-  if (!routed) co_return answer_error(s, *client, routed.error());
+  if (!routed) co_return refuse(routed.error());
   const std::optional<RuleMatch>& match = *routed;
   if (!match) {
     count_denied(s, *policy, nullptr);
-    co_return answer_error(s, *client, ProxyError(Reason::kNoRoute, "no route found for request"));
+    co_return refuse(ProxyError(Reason::kNoRoute, "no route found for request"));
   }
   const InboundRoute& route = policy->routes[match->route];
   auto decision = authorize(route.authorizations, policy->authorizations, s.peer.client());
@@ -190,8 +192,7 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
                 {"identity", s.peer.identity},
                 {"port", s.peer.target.port},
                 {"why", decision.reason()}});
-    co_return answer_error(s, *client,
-                           ProxyError(Reason::kDenied, cat("unauthorized request on route: ", decision.reason())));
+    co_return refuse(ProxyError(Reason::kDenied, cat("unauthorized request on route: ", decision.reason())));
   }
   auto series = series_for(s, policy, route, *decision.allowed);
   series->allowed->add();
@@ -199,7 +200,7 @@ rt::Task<void> handle(Session& s, std::unique_ptr<httpio::ServerExchange> client
   const auto& filters = route.rules[match->rule].filters;
   if (auto answer = filter_request(filters, *match, request, "http", w.reactor.rng())) {
     record.answered(*answer);
-    co_return answer_error(s, *client, *answer);
+    co_return refuse(*answer);
   }
   co_await forward(s, *client, record, filters);
 }

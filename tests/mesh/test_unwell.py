@@ -6,6 +6,7 @@ import signal
 import pytest
 from mesh import ROOT
 from support.mesh import PYTHON
+from test_discovery import metrics
 
 # Many requests at once, then twelve more when one of two proxies has stopped.
 ASKS = """
@@ -73,3 +74,31 @@ def test_a_grpc_stream_whose_server_dies_is_told_so(mesh, who):
     os.kill(origin.pid if who == "pod" else mesh.pid_below("origin", "python3"), signal.SIGKILL)
     assert pod.wait(20) == 0, pod.log()
     assert "ended UNAVAILABLE" in pod.log(), pod.log()[-1000:]
+
+
+REFUSED = """
+import http.client
+for _ in range(6):
+    c = http.client.HTTPConnection("away", 8080, timeout=20)
+    c.request("GET", "/")
+    print("status", c.getresponse().status, flush=True)
+"""
+
+
+HANGS_UP = """
+import socket
+l = socket.create_server(("127.0.0.1", 8080))
+while True: l.accept()[0].close()
+"""
+
+
+def test_an_application_that_hangs_up_costs_no_connection_between_the_proxies(mesh):
+    """Each request is answered by its proxy, whose connection with the client's is for others, too."""
+    mesh.up()
+    mesh.run("away", [PYTHON, "-c", HANGS_UP], "--label", "app=away", "--port", "http1=8080")
+    mesh.ready("away")
+    pod = mesh.run("client", [PYTHON, "-c", REFUSED])
+    assert pod.wait(60) == 0 and pod.log().count("status 502") == 6, pod.log()
+    opened = [line for line in metrics(mesh, "away").splitlines()
+              if line.startswith("tcp_open_total{") and 'direction="inbound"' in line and 'tls="true"' in line and 'target_port="8080"' in line]
+    assert [line.split()[-1] for line in opened] == ["1"], opened
