@@ -71,8 +71,9 @@ bool begins_url(std::string_view text) {
 }
 
 // As a server that takes almost anything might: a line of a token, white space, and HTTP/ in its last word, or any
-// version after a path; or, with a standard method, a path or URL (HTTP/0.9) or a control character. `doubtful`: what
-// a line without end is, and one of another method with a control character.
+// version after a path or URL; or, with a standard method, a path or URL (HTTP/0.9) or a control character. `doubtful`:
+// what a line without end is, one of another method with a control character, and what other protocols say, too: any
+// target before a version (Node.js takes RTSP and ICE) or after a standard method (Werkzeug takes "GET admin").
 Detected loosely(Bytes prefix, size_t method_max, Detected doubtful) {
   const bool at_most = prefix.size() >= kDetectMax;
   prefix.remove_prefix(std::min(prefix.find_first_not_of(kEmptyLines), prefix.size()));
@@ -94,10 +95,11 @@ Detected loosely(Bytes prefix, size_t method_max, Detected doubtful) {
   Bytes last = line.substr(line.find_last_of(kBlanks) + 1);
   constexpr std::string_view kVersion = "HTTP/";
   if (iequals(last.substr(0, kVersion.size()), kVersion)) return Detected::kHttp1;
-  if (line[0] == '/' && last.size() < line.size() && is_version(last)) return Detected::kHttp1;
+  const bool place = line[0] == '/' || begins_url(line), version = last.size() < line.size() && is_version(last);
+  if (version) return place ? Detected::kHttp1 : doubtful;
   // Text protocols have a GET, too: of a key, or in lower case.
-  standard = std::ranges::find(kMethods, method) != std::end(kMethods);
-  return standard && (line[0] == '/' || begins_url(line)) ? Detected::kHttp1 : Detected::kNotHttp;
+  if (place && std::ranges::find(kMethods, method) != std::end(kMethods)) return Detected::kHttp1;
+  return standard ? doubtful : Detected::kNotHttp;
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ TEST(Detect, WhatALaxServerWouldTakeIsHttp) {
                            "GET\x1c/admin\x1fHTTP/1.1",
                            "FOO\x85/admin HTTP/1.1",
                            "GET http://a/admin",
-                           "FOO /admin ICY/1.1"})
+                           "FOO /admin ICY/1.1",
+                           "FOO http://a/admin RTSP/1.0"})
     for (const char* end : {"\n", "\r\n"}) expect_detected(cat(line, end), Detected::kHttp1);
 }
 
@@ -82,7 +83,8 @@ TEST(Detect, TextProtocolsAreNot) {
 TEST(Detect, NothingGetsRoundAGuard) {
   for (std::string_view before : {"", " ", "\t", "\r\n ", "\x7f\x80\xa0", "\x1c"})
     for (std::string_view line :
-         {"GET /a HTTP/1.1\r\n", "FOO /a HTTP/1.1\n", "FOO /a?\x01 HTTP/1.1\n", "get /a x/1.1\r\n", "GET /\n"})
+         {"GET /a HTTP/1.1\r\n", "FOO /a HTTP/1.1\n", "FOO /a?\x01 HTTP/1.1\n", "get /a x/1.1\r\n", "GET /\n",
+          "GET a\r\n", "FOO rtsp://a/b RTSP/1.0\r\n", "FOO a ICE/1.0\n"})
       EXPECT_EQ(detect_guarded(cat(before, line)), Detected::kHttp1) << quoted(cat(before, line));
   std::string nul("\0", 1), method(kDetectMax - 100, 'A');
   EXPECT_EQ(detect_guarded(nul + "GET /a HTTP/1.1\r\n"), Detected::kHttp1);

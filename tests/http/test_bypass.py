@@ -53,6 +53,11 @@ ALMOST = {
     "no-break blanks": ["GET\xa0/admin" + REST.replace(" HTTP", "\xa0HTTP")],
     "CR for a blank": ["GET\r/admin" + REST],
     "a URL of HTTP/0.9": ["GET http://app/admin\r\n\r\n"],
+    "HTTP/0.9 without a slash": ["GET admin" + REST.replace(" HTTP/1.1", "")],
+    "RTSP": ["DESCRIBE rtsp://app/admin" + REST.replace("HTTP/1.1", "RTSP/1.0")],
+    "RTSP with a URL": ["DESCRIBE http://app/admin" + REST.replace("HTTP/1.1", "RTSP/1.0")],
+    "a blank of Latin-1 first": ["\x85GET /admin" + REST],
+    "separators of ASCII": ["GET\x1c/admin\x1f" + REST.lstrip()],
     "another protocol's version": ["FOO /admin" + REST.replace("HTTP/1.1", "ICY/1.1")],
     # A ClientHello of control characters and blanks only, which some servers skip before a request.
     "something like TLS": ["\x16\x03\x01\0\x8a\x01\0\0\x86\x03\x03" + 65 * " " + "\0" + 66 * " " + "GET /admin" + REST],
