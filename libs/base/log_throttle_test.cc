@@ -74,6 +74,12 @@ TEST_F(Throttled, AllTogetherAreFewToo) {
   EXPECT_LE(take().size(), 60u * 2 + 6);
 }
 
+TEST_F(Throttled, KindsWithoutEndShareOne) {
+  for (uint64_t which = 0; which < 2000; ++which, now += LogThrottle::kAllEvery) warn("down", which);
+  auto shared = LogThrottle::kAtOnce + 2000 * LogThrottle::kAllEvery / LogThrottle::kEvery;
+  EXPECT_LE(take().size(), 2 * (LogThrottle::kKinds + static_cast<size_t>(shared)));
+}
+
 TEST_F(Throttled, KindsAreForgotten) {
   for (uint64_t which = 0; which < LogThrottle::kKinds + 5; ++which) warn("down", which);
   now += 1min;

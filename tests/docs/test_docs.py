@@ -112,3 +112,17 @@ def test_limits_are_those_of_the_code():
     for header, struct in (("libs/http/limits.h", "Limits"), ("libs/http/h2.h", "H2Options"), ("libs/httpio/server.h", "ServeOptions")):
         code |= {f"{struct}::{name}": value for name, value in defaults(header, struct).items()}
     assert len(code) > 20 and said == code
+
+
+def test_limits_of_peers_and_of_the_process_are_those_of_the_code():
+    text = (ROOT / "docs/limits.md").read_text()
+    number = {k: int(v.replace("'", "")) for k, v in re.findall(r"^  (?:size_t|static constexpr size_t|inline constexpr size_t) (\w+) = ([\d']+);", "".join(
+        (ROOT / p).read_text() for p in ("proxy/config/config.h", "libs/tls/sessions.h")), re.M)}
+    process = dict(re.findall(r"^\| ([\w ]+) \| ([\d,]+)", text.partition("## The process")[2], re.M))
+    wanted = {"connections": number["max_connections"], "requests": number["max_in_flight"], "requests that wait for an endpoint": number["http_queue_capacity"],
+              "remembered targets": number["max_targets"], "TLS sessions to resume": number["kMax"]}
+    assert {k: int(v.replace(",", "")) for k, v in process.items() if k in wanted} == wanted
+    generous = re.search(r"^void be_generous\(.*?^\}", (ROOT / "proxy/worker/worker.cc").read_text(), re.M | re.S)[0]
+    code = {k: eval(v.replace("'", "")) for k, v in re.findall(r"o\.(\w+) = ([\d' *]+);", generous)}  # only digits, * and blanks
+    said = {k: int(v) for k, v in re.findall(r"^\| `(\w+)` \| (\d+)", text.partition("| limit | of a peer |")[2], re.M)}
+    assert len(code) == 5 and said == code
