@@ -194,10 +194,10 @@ class TargetWatch {
       // What was said last holds: a control plane that has just started may not know the target yet, and going on
       // without the policy could turn encryption off.
       if (watch.policy_) return false;
+      bool news = is_final(s) || !watch.policy_known_;
       if (is_final(s)) watch.refused_ = s.to_string();
-      bool first = !watch.policy_known_;
       watch.policy_known_ = true;
-      if (first) watch.publish();
+      if (news) watch.publish();
       return is_final(s);
     }
   };

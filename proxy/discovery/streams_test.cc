@@ -1,5 +1,6 @@
 #include "proxy/discovery/streams.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "libs/wire/samples.h"
@@ -66,6 +67,12 @@ struct Watch {
   bool until(auto condition) { return run_until(reactor, condition); }
 };
 
+rt::Task<grpc::Status> refuse_later(int& calls, grpc::ServerCall& call) {
+  if (auto request = co_await call.read_one(); !request) co_return request.error();
+  if (++calls < 3) co_return grpc::Status(grpc::StatusCode::kNotFound, "not known yet");
+  co_return grpc::Status(grpc::StatusCode::kInvalidArgument, "not a port of yours");
+}
+
 // A watch that says nothing, nothing more, or goes on for too long is made anew.
 TEST(Streams, LimitsMakeAWatchAnew) {
   struct Case {
@@ -107,6 +114,21 @@ TEST(Streams, WhatIsNotSupportedIsSaidOnceForEachChange) {
   }
   std::string log = testing::internal::GetCapturedStderr();
   EXPECT_EQ(count(log, "local rate limits"), 2u) << log;
+}
+
+// A control plane that does not know the target at first, and refuses it once it does.
+TEST(Streams, ARefusalIsToldAlsoWhenTheTargetWasNotKnownAtFirst) {
+  Watch w;
+  int calls = 0;
+  w.control.server.grpc.add(std::string(wire::kOutboundPoliciesWatch),
+                            [&calls](grpc::ServerCall& c) { return refuse_later(calls, c); });
+  std::vector<std::string> told;
+  rt::Running stream(w.reactor,
+                     target_source(w.reactor, w.config, w.shard)(*SocketAddr::parse("10.0.0.1:80"),
+                                                                 [&](auto info) { told.push_back(info->refused); }));
+  EXPECT_TRUE(w.until([&] { return told.size() == 2; }));
+  EXPECT_EQ(told[0], "");
+  EXPECT_THAT(told[1], testing::HasSubstr("not a port of yours"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "libs/http/detect.h"
 #include "libs/rt/combine.h"
+#include "libs/tls/tls_stream.h"
 #include "proxy/outbound/outbound.h"
 #include "proxy/worker/first_bytes.h"
 
@@ -74,9 +75,11 @@ rt::Task<bool> try_server_first(Outbound& o, Target& t, std::shared_ptr<const Re
     co_return true;
   }
   if (!initial.empty()) t.client_first = http2 || greeting.empty();
-  // The dial counts as nothing: the client has spoken first, or it was early and refused. linkerd2-proxy ends such a
-  // connection where it would answer a request with 403.
-  if (http2 || (greeting.empty() && (speculative || !initial.empty()))) co_return false;
+  // The dial counts as nothing where the client has spoken first, or where raw bytes alone were refused: linkerd2-proxy
+  // breaks such a connection off where it would answer a request with 403.
+  const auto* tls = dynamic_cast<const tls::TlsStream*>(upstream.stream.get());
+  const bool broken_off = server_ended && tls && !tls->ended_cleanly();
+  if (http2 || (greeting.empty() && (!initial.empty() || (speculative && broken_off)))) co_return false;
   if (speculative) {
     t.speculation.used();
     o.speculative_used->add();
