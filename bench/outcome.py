@@ -3,6 +3,13 @@ import json
 import statistics
 
 median = statistics.median
+PEER, SIDECAR = "peer", "tulle sidecar"
+
+
+def compared(pairs, ours):
+    """{peer: that pair of ours which it is compared with}: the named peer with ours in the very same set-up."""
+    own = {p: SIDECAR if p == PEER else ours for p in pairs if p not in (ours, SIDECAR)}
+    return {p: o for p, o in own.items() if o in pairs}
 
 
 def paired(rounds, base, figure):
@@ -26,9 +33,8 @@ def rounds_line(row, measure, rounds, figure, digits, ours):
     for pair, results in rounds.items():
         found = [v for v in map(figure, results) if v is not None]
         values[pair] = median(found) if found else None
-    for pair in rounds:
-        if pair != ours and ours in rounds:
-            ratios[pair] = paired(rounds[ours], rounds[pair], figure)
+    for pair, own in compared(rounds, ours).items():
+        ratios[pair] = paired(rounds[own], rounds[pair], figure)
     return Line(row, measure, values, ratios, digits)
 
 
@@ -37,7 +43,7 @@ def added_line(row, key, rounds, ours):
     direct = rounds.get("none", [])
     each = {pair: [r[key] - d[key] for r, d in zip(results, direct)] for pair, results in rounds.items() if pair != "none"}
     values = {pair: median(v) if v else None for pair, v in each.items()}
-    ratios = {pair: median([o / p for o, p in zip(each[ours], v) if p > 0] or [0]) or None for pair, v in each.items() if pair != ours and ours in each}
+    ratios = {pair: median([o / p for o, p in zip(each[own], each[pair]) if p > 0] or [0]) or None for pair, own in compared(each, ours).items()}
     return Line(row, f"added {key.removesuffix('_us')}, µs", values, ratios, 0)
 
 
@@ -69,19 +75,19 @@ def memory_lines(memory, ours):
     for what in dict.fromkeys(w for values in memory.values() for w in values):
         for number, kind in enumerate(("resident", "private")):
             values = {pair: max(m[number] for m in found[what]) for pair, found in memory.items() if what in found}
-            ratios = {p: values[ours] / v for p, v in values.items() if p != ours and ours in values and v}
+            ratios = {p: values[own] / values[p] for p, own in compared(values, ours).items() if values[p]}
             lines.append(Line("memory, " + what, f"{kind}, MB (the larger proxy)", values, ratios, 1))
     return lines
 
 
 def start_line(starts, ours):
     values = {pair: median(found) for pair, found in starts.items()}
-    return Line("start to ready", "ms", values, {p: values[ours] / v for p, v in values.items() if p != ours and ours in values}, 1)
+    return Line("start to ready", "ms", values, {p: values[own] / values[p] for p, own in compared(values, ours).items()}, 1)
 
 
 def table(lines, pairs, ours):
-    peers = [p for p in pairs if p not in ("none", ours)] if ours in pairs else []
-    out = ["| row | figure | " + " | ".join(pairs) + " | " + " | ".join(f"{ours} ÷ {p}" for p in peers) + " |",
+    peers = {p: own for p, own in compared(pairs, ours).items() if p != "none"}
+    out = ["| " + " | ".join(["row", "figure", *pairs, *(f"{own} ÷ {p}" for p, own in peers.items())]) + " |",
            "|---|---|" + "---:|" * (len(pairs) + len(peers))]
     last = None
     for line in lines:
@@ -98,7 +104,7 @@ def find(lines, row, measure):
 
 # (what, row, figure, [(peer or None for an absolute bound, bound), …]); "every peer" is each that was measured.
 TARGETS = [
-    ("CPU per request, 2,000/s", "HTTP/1.1 1 KiB, 2,000/s", "CPU per proxy", [("envoy", 0.45), ("haproxy", 0.75)]),
+    ("CPU per request, 2,000/s", "HTTP/1.1 1 KiB, 2,000/s", "CPU per proxy", [("envoy", 0.45), ("haproxy", 0.75), (PEER, 0.6)]),
     ("CPU per request, saturated", "HTTP/1.1 1 KiB, saturated", "CPU per proxy", [("envoy", 0.40), ("haproxy", 1.0)]),
     ("latency added at 2,000/s, p50", "HTTP/1.1 1 KiB, 2,000/s", "added p50", [("envoy", 0.5)]),
     ("latency at 2,000/s, p99", "HTTP/1.1 1 KiB, 2,000/s", "p99", [("every peer", 1.0)]),
@@ -119,7 +125,9 @@ def targets(lines, pairs, ours):
     for what, row, figure, bounds in TARGETS:
         line = find(lines, row, figure)
         for peer, bound in bounds:
-            for one in [p for p in pairs if p not in ("none", ours)] if peer == "every peer" else [peer]:
+            for one in [p for p in compared(pairs, ours) if p != "none"] if peer == "every peer" else [peer]:
+                if one == PEER and one not in pairs:
+                    continue  # only where a binary was named
                 if one and one not in pairs:
                     out.append(f"| {what} | ≤ {bound:g} × {one} | – | not measured: no {one} here |")
                     continue
@@ -134,7 +142,7 @@ def targets(lines, pairs, ours):
     return "\n".join(out)
 
 
-COLOURS = {"none": "#bbb", "envoy": "#ac4fc6", "haproxy": "#3b7dc0", "nginx": "#2f9e57", "tulle": "#d9480f", "peer": "#8a6d3b"}
+COLOURS = {"none": "#bbb", "envoy": "#ac4fc6", "haproxy": "#3b7dc0", "nginx": "#2f9e57", "tulle": "#d9480f", SIDECAR: "#f08c4a", PEER: "#8a6d3b"}
 
 
 def plot(title, unit, groups, pairs):

@@ -29,9 +29,10 @@ class Direct:
     """No proxy: the client speaks to the server. The other peers put a pair in between by `commands`."""
     name = "none"
     protocols = set(PORTS)
+    may_fail = False  # a row that does not work with it is left out
 
     def __init__(self, folder, certs, binaries, connections):
-        self.folder = folder / self.name
+        self.folder = folder / self.name.replace(" ", "-")
         (self.folder / "www").mkdir(parents=True)
         (self.folder / "www/100k").write_text("x" * 100 * 1024)
         self.binaries = binaries
@@ -39,6 +40,7 @@ class Direct:
         self.values = {"dir": self.folder, "certs": certs, "address": free_loopback(), "temp": configs.TEMP.format(dir=self.folder),
                        "connections": connections + 200}
         self.proxies = []
+        self.failed = set()  # of the rows, if it may
 
     def write(self, file, template, **more):
         path = self.folder / file
@@ -56,17 +58,23 @@ class Direct:
         for port in ports:
             procs.wait_until(f"{self.name}: {self.values['address']}:{port} listens", lambda p=port: listening(self.values["address"], p), seconds)
 
+    def serve(self, tcp=8082):
+        """Starts the server; its two programs."""
+        programs = [self.programs.start("origin", self.nginx("origin", configs.ORIGIN, body="x" * 1024)),
+                    self.programs.start("more", [self.binaries / "bench_origin", self.values["address"], 8081, tcp])]
+        self.wait_for([8080, 8081, tcp])
+        return programs
+
     def start(self):
-        origin = self.programs.start("origin", self.nginx("origin", configs.ORIGIN, body="x" * 1024))
-        more = self.programs.start("more", [self.binaries / "bench_origin", self.values["address"], 8081, 8082])
-        self.wait_for([8080, 8081, 8082])
+        server = self.serve()
         self.running = []
         for name, command in zip(("out", "in"), self.commands()):
             self.running.append(self.programs.start(name, command))
         if self.running:
             self.wait_for([8000, 8443])
         self.find_proxies()
-        pin(family(origin.pid) + [more.pid], LOAD_CPU)
+        for program in server:
+            pin(family(program.pid), LOAD_CPU)
 
     def find_proxies(self):
         self.load("http1", 0.2, 4, 100)  # what starts workers late has started them after this
@@ -250,23 +258,7 @@ class Tulle(Direct):
         return open(self.folder / f"{client}.answers")
 
     def start_to_ready_ms(self):
-        """Starts a proxy beside that of the client, with its settings but for addresses and for the pod: from exec until
-        /ready says so, which includes its certificate."""
-        text = pathlib.Path(f"/proc/{self.proxies[0][0]}/environ").read_bytes().decode()
-        env = {k: v for k, _, v in (line.partition("=") for line in text.split("\0")) if k and not k.startswith("TULLE_PROXY_POD_")}
-        host = free_loopback()
-        env |= {f"LINKERD2_PROXY_{name}_LISTEN_ADDR": f"{host}:{port}" for name, port in (("OUTBOUND", 4140), ("INBOUND", 4143), ("ADMIN", 4191))}
-        begun = time.monotonic()
-        process = subprocess.Popen(["taskset", "-c", str(PROXY_CPU), self.proxy or meshes.BIN / "tulle-proxy"], env=env, stderr=subprocess.DEVNULL)
-        try:
-            while not ready(host):
-                if process.poll() is not None or time.monotonic() - begun > 15:
-                    raise SystemExit(f"bench: {self.name}: a second proxy does not become ready")
-                time.sleep(0.0002)  # what is timed here: looked at often
-            return (time.monotonic() - begun) * 1000
-        finally:
-            process.kill()
-            process.wait()
+        return second_start_ms(self.name, self.proxy or meshes.BIN / "tulle-proxy", self.proxies[0][0])
 
     def why(self):
         return procs.tail(self.client.log(), 5)
@@ -275,9 +267,24 @@ class Tulle(Direct):
         self.mesh.stop()
 
 
-class Peer(Tulle):
-    """Another program in the place of tulle-proxy, in a mesh of ours."""
-    name = "peer"
+def second_start_ms(name, program, pid):
+    """Starts a proxy beside the one with that pid, with its settings but for addresses and for the pod: from exec until
+    /ready says so, which includes its certificate."""
+    text = pathlib.Path(f"/proc/{pid}/environ").read_bytes().decode()
+    env = {k: v for k, _, v in (line.partition("=") for line in text.split("\0")) if k and not k.startswith("TULLE_PROXY_POD_")}
+    host = free_loopback()
+    env |= {f"LINKERD2_PROXY_{kind}_LISTEN_ADDR": f"{host}:{port}" for kind, port in (("OUTBOUND", 4140), ("INBOUND", 4143), ("ADMIN", 4191))}
+    begun = time.monotonic()
+    process = subprocess.Popen(["taskset", "-c", str(PROXY_CPU), program], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not ready(host):
+            if process.poll() is not None or time.monotonic() - begun > 15:
+                raise SystemExit(f"bench: {name}: a second proxy does not become ready")
+            time.sleep(0.0002)  # what is timed here: looked at often
+        return (time.monotonic() - begun) * 1000
+    finally:
+        process.kill()
+        process.wait()
 
 
 def ready(host):

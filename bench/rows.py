@@ -1,4 +1,5 @@
 """What is measured of each pair: a row is one load; it gives several figures."""
+import contextlib
 import dataclasses
 
 from machine import cpu_ns
@@ -54,7 +55,20 @@ HELD = (100, 1000, 10_000)  # the last, or as many as a process may have here
 STARTS = 5
 
 
-def measure_rows(rows, pairs, quick, progress):
+@contextlib.contextmanager
+def attempt(pair, what, notes, progress):
+    """What does not work with a peer that the user named is left out, with a note. All others must do all."""
+    try:
+        yield
+    except SystemExit as e:
+        if not pair.may_fail:
+            raise
+        pair.failed.add(what)
+        notes.append(f"SKIPPED: {what}: {e}")
+        progress(notes[-1])
+
+
+def measure_rows(rows, pairs, quick, notes, progress):
     """{row name: {pair name: [result, …]}}; result n of all pairs is of the same round. The first pair rotates."""
     results = {row.name: {} for row in rows}
     order = list(pairs.values())
@@ -64,12 +78,15 @@ def measure_rows(rows, pairs, quick, progress):
             if number >= row.rounds:
                 continue
             for pair in order:
-                if row.what not in pair.protocols:
+                if row.what not in pair.protocols or row.name in pair.failed:
                     continue
                 seconds = min(1.0, row.seconds) if quick else row.seconds
-                result = row.measure(pair, seconds)
-                results[row.name].setdefault(pair.name, []).append(result)
-                progress(f"round {number + 1}: {row.name}: {pair.name}: {brief(result)}")
+                with attempt(pair, row.name, notes, progress):
+                    result = row.measure(pair, seconds)
+                    results[row.name].setdefault(pair.name, []).append(result)
+                    progress(f"round {number + 1}: {row.name}: {pair.name}: {brief(result)}")
+                if row.name in pair.failed:
+                    results[row.name].pop(pair.name, None)
     return results
 
 
@@ -86,7 +103,7 @@ def held(file_limit):
     return tuple(min(count, (file_limit - 600) // 2) for count in HELD)
 
 
-def measure_memory(pairs, counts, progress):
+def measure_memory(pairs, counts, notes, progress):
     """{pair name: {what: [(resident, private) of each proxy]}}. `idle` was taken at start."""
     out = {}
     for pair in pairs.values():
@@ -94,17 +111,19 @@ def measure_memory(pairs, counts, progress):
             continue
         out[pair.name] = {"idle": pair.idle, "after load": pair.memory()}
         for count in counts if "hold" in pair.protocols else ():
-            with pair.holding(count):
+            with attempt(pair, f"memory, {count:,} idle connections", notes, progress), pair.holding(count):
                 found = out[pair.name][f"{count:,} idle connections"] = pair.memory()
-            progress(f"memory: {pair.name}: {count} idle connections: {' / '.join(f'{m[0]:.1f}' for m in found)} MB")
+                progress(f"memory: {pair.name}: {count} idle connections: {' / '.join(f'{m[0]:.1f}' for m in found)} MB")
     return out
 
 
-def measure_starts(pairs, count, progress):
+def measure_starts(pairs, count, notes, progress):
     """{pair name: [ms, …]}; the pairs are good for nothing else after it."""
     out = {}
     for pair in pairs.values():
-        if pair.proxies:
+        if not pair.proxies:
+            continue
+        with attempt(pair, "start to ready", notes, progress):
             out[pair.name] = [pair.start_to_ready_ms() for _ in range(count)]
             progress(f"start to ready: {pair.name}: {min(out[pair.name]):.1f} ms")
     return out

@@ -34,12 +34,14 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="some rows, one round of a second, no scaling; for a look, not for figures")
     parser.add_argument("--pairs", default=",".join(peers.ALL), help=f"comma list of {', '.join(peers.ALL)}")
     parser.add_argument("--rows", default="", help="only rows whose name has this in it")
-    parser.add_argument("--peer-proxy", type=pathlib.Path, metavar="BINARY",
-                        help="a further pair: another program in the place of tulle-proxy, by `tulle run --proxy BINARY`")
+    parser.add_argument("--peer-proxy", metavar="BINARY",
+                        help="two further pairs: `peer`, this program of the LINKERD2_PROXY_* environment, and `tulle sidecar`, ours in its place; as root")
     parser.add_argument("--binaries", type=pathlib.Path, default=peers.ROOT / "build/release/bin")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="folder that gets table, JSON and plots")
     args = parser.parse_args()
     args.binaries = args.binaries.resolve()
+    if args.peer_proxy and not (os.path.isfile(args.peer_proxy) and os.access(args.peer_proxy, os.X_OK)):
+        raise SystemExit(f"bench: --peer-proxy {args.peer_proxy}: no program that may be run")
     if os.cpu_count() < 2:
         raise SystemExit("bench: needs two CPUs: one for the proxies, one for load and server")
     for name in ("bench_loadgen", "bench_origin", "tulle", "tulle-proxy", "tulle-control"):
@@ -55,21 +57,35 @@ def make_pairs(args, folder, file_limit, notes):
     """The pairs that can be had here, by name; none is started."""
     configs.make_certificates(folder / "certs")
     held = max(rows.held(file_limit))
-    kinds = [peers.ALL[name] for name in args.pairs.split(",")]
-    if args.peer_proxy:
-        peers.Peer.proxy = args.peer_proxy.resolve()
-        kinds.append(peers.Peer)
+    words = folder, folder / "certs", args.binaries, held
     pairs = {}
-    for kind in kinds:
+
+    def skipped(what, why):
+        notes.append(f"SKIPPED: {what}: {why}")
+        say(notes[-1])
+
+    for kind in (peers.ALL[name] for name in args.pairs.split(",")):
         try:
-            pairs[kind.name] = kind(folder, folder / "certs", args.binaries, held)
+            pairs[kind.name] = kind(*words)
         except envoy.Missing as e:
-            say(f"SKIPPED: {kind.name}: {e}")
-            notes.append(f"SKIPPED: {kind.name}: {e}")
+            skipped(kind.name, e)
+    if args.peer_proxy and os.getuid() != 0:
+        skipped(f"{outcome.PEER}, {outcome.SIDECAR}", "--peer-proxy makes network namespaces and redirects in them, for which the bench must be run as root")
+    elif args.peer_proxy:
+        import sidecar_pairs  # only now: takes the binaries from where main() said
+        pairs |= {outcome.SIDECAR: sidecar_pairs.Sidecars(*words), outcome.PEER: sidecar_pairs.Peer(*words, program=os.path.realpath(args.peer_proxy))}
     return pairs
 
 
-def versions(pairs):
+def command_line(args):
+    """As it is written into the results: without where things are on this machine."""
+    if args.results != RESULTS:
+        return "./dev bench"
+    words = " ".join(["./dev bench", *sys.argv[1:]])
+    return words.replace(args.peer_proxy, os.path.basename(args.peer_proxy)) if args.peer_proxy else words
+
+
+def versions(pairs, args):
     def first_line(*command):
         try:
             done = subprocess.run(command, text=True, capture_output=True)
@@ -79,7 +95,9 @@ def versions(pairs):
 
     known = {"none": "", "envoy": envoy.VERSION, "haproxy": first_line("haproxy", "-v").split(" - ")[0].removeprefix("HAProxy version "),
              "nginx": first_line("/usr/sbin/nginx", "-v").rpartition("/")[2],
-             OURS: first_line("git", "-C", str(peers.ROOT), "describe", "--always", "--dirty")}
+             OURS: first_line("git", "-C", str(peers.ROOT), "describe", "--always", "--dirty"),
+             outcome.PEER: os.path.basename(args.peer_proxy or "")}
+    known[outcome.SIDECAR] = known[OURS]
     return {name: known.get(name, "") for name in pairs}
 
 
@@ -117,14 +135,14 @@ def main():
             started.append(pair)
             pair.start()
             pair.idle = pair.memory()
-        results = rows.measure_rows(chosen, pairs, args.quick, say)
+        results = rows.measure_rows(chosen, pairs, args.quick, notes, say)
         lines = [line for row in chosen for line in outcome.row_lines(row, results[row.name], OURS)]
         if not args.rows:
             held = rows.held(file_limit)
             if held != rows.HELD:
                 notes.append(f"{max(rows.HELD):,} idle connections: a process may open {file_limit:,} files here, so {max(held):,} were held")
-            memory = rows.measure_memory(pairs, held[:1 if args.quick else None], say)
-            starts = rows.measure_starts(pairs, 1 if args.quick else rows.STARTS, say)
+            memory = rows.measure_memory(pairs, held[:1 if args.quick else None], notes, say)
+            starts = rows.measure_starts(pairs, 1 if args.quick else rows.STARTS, notes, say)
             lines += [*outcome.memory_lines(memory, OURS), outcome.start_line(starts, OURS)]
             results |= {"memory": memory, "starts": starts}
         for pair in started:
@@ -140,9 +158,10 @@ def main():
             pair.stop()
         shutil.rmtree(folder, ignore_errors=True)
     args.results.mkdir(parents=True, exist_ok=True)
-    text = outcome.markdown(" ".join(["./dev bench", *sys.argv[1:]]) if args.results == RESULTS else "./dev bench", about, versions(pairs), lines, scaling, counted, list(pairs), OURS, notes)
+    known = versions(pairs, args)
+    text = outcome.markdown(command_line(args), about, known, lines, scaling, counted, list(pairs), OURS, notes)
     (args.results / "results.md").write_text(text)
-    (args.results / "results.json").write_text(outcome.as_json(about, versions(pairs), results | {"counts": counted}, lines + scaling, notes))
+    (args.results / "results.json").write_text(outcome.as_json(about, known, results | {"counts": counted}, lines + scaling, notes))
     outcome.write_plots(args.results, lines + scaling, pairs)
     print(text)
     say(f"done; table, JSON and plots are in {os.path.relpath(args.results)}")

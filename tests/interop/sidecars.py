@@ -17,7 +17,7 @@ from support.mesh import BIN, Mesh
 
 CLONE_NEWNET = 0x40000000
 PODS = "10.64.0.0/16"
-PORTS = "8080-8084"
+PORTS = "{ 6379, 8080-8084 }"
 SPARED = {"client": 40102, "server": 40103}  # groups; whose packets are not redirected
 RULES = """
 table ip sidecars
@@ -34,20 +34,31 @@ table ip sidecars {{
 
 
 class Namespace:
-    """This thread, and what it starts, in a network namespace of their own while the context lasts."""
+    """This thread, and what it starts, in a network namespace of their own while the context lasts. When it is entered
+    again, it is the same namespace."""
+
+    HERE = "/proc/thread-self/ns/net"
+
+    def __init__(self):
+        self.made, self.before = None, []
 
     def __enter__(self):
         libc = ctypes.CDLL(None, use_errno=True)
-        self.before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self.before.append(open(self.HERE))
+        if self.made:
+            if libc.setns(self.made.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            return self
         if libc.unshare(CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
+        self.made = open(self.HERE)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         subprocess.run(["ip", "route", "add", "local", PODS, "dev", "lo"], check=True)
         return self
 
     def __exit__(self, *_):
-        ctypes.CDLL(None).setns(self.before, 0)
-        os.close(self.before)
+        with self.before.pop() as before:
+            ctypes.CDLL(None).setns(before.fileno(), CLONE_NEWNET)
 
     @staticmethod
     def redirect(servers, outbound):
@@ -117,7 +128,7 @@ class Sidecar:
 
     def ready(self):
         wait_until(f"the proxy of {self.name} is ready", lambda: self.admin("/ready") is not None or not self.process.running(), 20)
-        assert self.process.running(), self.process.log()
+        assert self.process.running(), f"the proxy of {self.name} has ended: {self.process.log()}"
         if self.ports:
             self.workload.ready()
         return self
