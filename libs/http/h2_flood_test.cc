@@ -145,6 +145,28 @@ TEST(H2Violations, InterimResponsesWithoutEnd) {
   EXPECT_THAT(c.h.text, HasSubstr("1:reset ENHANCE_YOUR_CALM;1:closed;"));
 }
 
+TEST(H2Violations, AServerMayAnswerWhatWasGivenUpButNotWithoutEnd) {
+  Client honest;
+  RequestHead r;
+  r.set_method("GET");
+  r.authority = "a:1";
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 5000; ++i) {
+    auto id = honest.session.submit_request(r, true);
+    ASSERT_TRUE(id);
+    ids.push_back(*id);
+    honest.session.reset(*id, H2Code::kCancel);
+    honest.feed("");
+  }
+  for (int32_t id : ids) honest.feed(frame(kHeaders, kEndHeaders, id, block({{":status", "200"}})));
+  Client c("GET");
+  std::string more = frame(kHeaders, kEndHeaders, 1, block({{":status", "103"}}));
+  int taken = 0;
+  while (taken < 10'000 && c.session.feed(more, {})) ++taken;
+  EXPECT_EQ(c.session.failure(), "flood of frames on streams that have ended");
+  EXPECT_LE(taken, 2100);
+}
+
 TEST(H2Violations, WhatHasBegunIsTimed) {
   Server s;
   s.now += 1s;

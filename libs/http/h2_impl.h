@@ -214,6 +214,7 @@ struct H2Session::Impl {
   std::vector<int32_t> resets_seen;
   size_t reset_at = 0;
   int32_t forgotten_reset = 0;  // the highest stream that fell out of it
+  uint64_t late_heads = 0;      // of a client: header blocks that are no fault on streams that it has reset
 
   // Leaving
   Buffer control;

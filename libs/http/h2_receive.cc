@@ -243,7 +243,10 @@ bool H2Session::Impl::on_headers(Bytes payload) {
     return broken(H2Code::kStreamClosed, "HEADERS after the end of a message");
   }
   // A server answers what we have just given up, and honestly; a client that goes on with what it lost is odd.
-  if (block_ignored && !opens && server() && !glitch("flood of frames on streams that have ended")) return false;
+  if (block_ignored && !opens) {
+    if (late_heads > 0) --late_heads;
+    else if (!glitch("flood of frames on streams that have ended")) return false;
+  }
   block_stream = frame.id;
   block_end = frame.flags & kEndStream;
   block.clear();

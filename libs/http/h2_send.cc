@@ -135,6 +135,7 @@ void H2Session::Impl::put_reset(Stream& s, H2Code code) {
   if (s.reset_sent) return;
   s.reset_sent = true;
   put_reset(s.id, code);
+  if (!server()) late_heads += options.max_interims + 2;
   closings.emplace_back(s.id, code);
 }
 

@@ -350,7 +350,7 @@ def many_hosts(t, count=50_000):
         block = [request(f"host-{j}.example.com", f"/{j}", "GET", ("user-agent", f"agent/{j}"), ("l5d-dst-override", f"svc-{j}:80")) for j in range(i, i + 100)]
         if not peer.send(b"".join(head(b, nth(i + j)) for j, b in enumerate(block)), 20) or not peer.wait(20, lambda: peer.ended >= i + 100):
             break
-    result["answered"], result["goaway"] = peer.ended, peer.goaway
+    result["answered"], result["goaway"] = peer.ok, peer.goaway
     peer.close()
     return result
 

@@ -1,5 +1,7 @@
-"""Origins that break the rules, one port each: origins.py serve FIRST_PORT; and who asks them through the mesh:
-origins.py ask HOST FIRST_PORT, which prints {row: what came of one request}, for those that speak HTTP/2 of four."""
+"""Origins that break the rules, one port each, and behind the last an honest one, which also says how many requests each
+has seen: origins.py serve FIRST_PORT; and who asks them through the mesh: origins.py ask HOST FIRST_PORT, which prints
+{row: what came of one request}, for those that speak HTTP/2 of four; and what an honest client beside sees meanwhile."""
+import asyncio
 import json
 import re
 import socket
@@ -8,6 +10,7 @@ import sys
 import threading
 import time
 
+import lab
 from frames import CONTINUATION, END, END_HEADERS, GOAWAY, HEADERS, RST, Peer, field, frame, request, settings
 
 
@@ -80,6 +83,7 @@ def one_h2(row, sock):
             buffer = (buffer + data).removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             while len(buffer) >= 9 and len(buffer) >= 9 + int.from_bytes(buffer[:3], "big"):
                 if buffer[3] == HEADERS:
+                    REQUESTS[row.__name__] += 1
                     row(sock, int.from_bytes(buffer[5:9], "big"))
                 buffer = buffer[9 + int.from_bytes(buffer[:3], "big"):]
     except OSError:
@@ -90,11 +94,18 @@ def one_h2(row, sock):
 
 H2_ROWS = [h2_interims, h2_endless_block, h2_goaway_zero, h2_reset, h2_one_stream]
 ROWS = [endless_headers, endless_status_line, endless_interims, body_too_short, body_too_long, late_reset, no_answer, *H2_ROWS]
+REQUESTS = {row.__name__: 0 for row in ROWS}  # seen by each
+
+
+def honest(sock):
+    while data := sock.recv(65536):
+        body = json.dumps(REQUESTS).encode() if data.startswith(b"GET /requests") else b"ok"
+        sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
 
 def one(row, sock):
     try:
-        sock.recv(65536)
+        REQUESTS[row.__name__] += bool(sock.recv(65536))
         row(sock)
     except OSError:
         pass
@@ -106,7 +117,8 @@ def listen(row, port):
     server = socket.create_server(("0.0.0.0", port))
     while True:
         sock, _ = server.accept()
-        threading.Thread(target=one_h2 if row in H2_ROWS else one, args=(row, sock), daemon=True).start()
+        how = {"target": honest, "args": (sock,)} if row is honest else {"target": one_h2 if row in H2_ROWS else one, "args": (row, sock)}
+        threading.Thread(**how, daemon=True).start()
 
 
 def ask(host, port, row):
@@ -140,12 +152,39 @@ def ask_h2(host, port, row):
     return [peer.ended, peer.seen.get(RST, 0), round(time.monotonic() - start, 3)]
 
 
+def beside(host, port, row, seconds=0.4):
+    """The row asked by four at once, again and again, and an honest client: what each request brought, and what the honest
+    client saw."""
+    until, results = time.monotonic() + seconds, []
+
+    def again():
+        while not results or time.monotonic() < until:
+            results.append((ask_h2 if row in H2_ROWS else ask)(host, port, row))
+    threads = [threading.Thread(target=again) for _ in range(4)]
+    for t in threads:
+        t.start()
+    seen = asyncio.run(lab.honest(host, port - ROWS.index(row) + len(ROWS), seconds, 50))
+    for t in threads:
+        t.join()
+    return {"results": results, "honest": seen}
+
+
+def ask_all(host, first):
+    out = {row.__name__: beside(host, first + i, row) for i, row in enumerate(ROWS)}
+    with socket.create_connection((host, first + len(ROWS)), 5) as sock:
+        sock.sendall(f"GET /requests HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while data := sock.recv(65536):
+            answer += data
+    return {"rows": out, "requests": json.loads(answer.partition(b"\r\n\r\n")[2])}
+
+
 def main():
     if sys.argv[1] == "serve":
-        for i, row in enumerate(ROWS):
+        for i, row in enumerate([*ROWS, honest]):
             threading.Thread(target=listen, args=(row, int(sys.argv[2]) + i), daemon=True).start()
         threading.Event().wait()
-    print(json.dumps({row.__name__: (ask_h2 if row in H2_ROWS else ask)(sys.argv[2], int(sys.argv[3]) + i, row) for i, row in enumerate(ROWS)}))
+    print(json.dumps(ask_all(sys.argv[2], int(sys.argv[3]))))
 
 
 if __name__ == "__main__":
