@@ -67,9 +67,10 @@ def test_a_million_hosts_leave_memory_flat(low, where):
     """Fifty thousand here, each with a path and a user agent of its own."""
     who, _ = who_is_attacked(where)
     low.start(where, "attack", "many_hosts", low.host(where), PORTS["h2"], low.host(where), 1, 2000)()
-    series, memory = len(low.metrics(who)), low.memory(who)
+    series, memory, served = len(low.metrics(who)), low.memory(who), low.served()
     seen = low.start(where, "attack", "many_hosts", low.host(where), PORTS["h2"], low.host(where), 1)()
     assert seen["answered"] == 50_000, seen
+    wait_until("the origin has served them all", lambda: low.served() - served >= 50_000, 3)
     after = low.metrics(who)
     print(where, "series", series, len(after), "memory", memory >> 10, low.memory(who) >> 10)
     assert len(after) <= series + 5 and not [k for k in after if "example.com" in k]
