@@ -304,7 +304,7 @@ def siege(t, count, first, more=None, every=0.1, receive_buffer=0, read=65536, p
 
 
 def slowloris_line(t):
-    return siege(t, 150, b"GET /", lambda: b"a", patience=4)
+    return siege(t, 150, b"GET /", lambda: b"a", patience=15)
 
 
 def slowloris_headers(t):
@@ -466,7 +466,7 @@ def handshake_flood(t):
 
 def half_handshakes(t):
     """A ClientHello and then nothing."""
-    return siege(t, 200, client_hello(t.authority))
+    return siege(t, 200, client_hello(t.authority), patience=4)
 
 
 def slow_hello(t):

@@ -17,7 +17,7 @@ RATE = 100
 PORTS = {"honest": 8080, "h2": 8081, "large-h2": 8082, "h1": 8083, "large-h1": 8084, "slow-h2": 8085, "sink": 8086, "deaf-h2": 8087}
 # What a sanitizer's allocator keeps resident does not tell what a proxy holds: small bounds are judged without one.
 SANITIZED = SCALE > 1
-ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s"}
+ENV = {"TULLE_PROXY_HTTP_HEADER_TIMEOUT": "1s", "LINKERD2_PROXY_INBOUND_DETECT_TIMEOUT": "1s", "LINKERD2_PROXY_OUTBOUND_DETECT_TIMEOUT": "1s"}
 
 
 class Outside:
@@ -87,6 +87,10 @@ class Lab:
         with urllib.request.urlopen(f"http://{self.address[who]}:4191/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return {k: float(v) for k, _, v in (x.rpartition(" ") for x in lines if x and not x.startswith("#"))}
+
+    def sum(self, who, series):
+        """Of all series whose text this pattern fits."""
+        return sum(v for k, v in self.metrics(who).items() if re.match(series, k))
 
     def shed(self, who):
         """Connections that the proxy has ended for want of memory."""
