@@ -83,9 +83,9 @@ TEST_F(Net, OneWriteATurnAndHalfClose) {
 }
 
 rt::Task<void> bulk(Net& t) {
+  Meter read{0}, written{0};
   std::unique_ptr<TcpStream> a, b;
   co_await t.connect_pair(a, b);
-  Meter read{0}, written{0};
   a->set_meters(nullptr, &written);
   b->set_meters(&read, nullptr);
   t.scope.spawn(write_much(*a, 50'000'000));

@@ -155,7 +155,7 @@ def test_one_client_of_a_peer_proxy_does_not_cost_the_others_its_connection(echo
     assert seen["given up"] == 20_000 and seen["answered"] == seen["asked"] == 200, seen
     seen = resets_beside_honest_requests(echo.address("echo"), 8081, 20_000)
     print(seen)
-    assert seen["goaway"] == 11 and seen["given up"] < 20_000, seen
+    assert seen["goaway"] == 11 and seen["answered"] < 200, seen  # all may have been sent before the GOAWAY was read
 
 
 @pytest.mark.parametrize("target, field, status", [("/", "Content-Length: x", 400), ("/", "Transfer-Encoding: gzip", 501), ("/", "x: " + "y" * 70_000, 431),
