@@ -139,6 +139,31 @@ def test_old_versions_are_refused(lab):
     assert lab.ask("open", lab.client(lab.issuer.issue(WEB), ssl.TLSVersion.TLSv1_2)) == NO
 
 
+def test_nobody_renegotiates(lab):
+    """RFC 8446 §4.1.2: TLS 1.3 has no second ClientHello; whoever sends one is sent away, and gets no answer."""
+    context = lab.client(lab.issuer.issue(WEB))
+    tls, incoming, outgoing = client_hello(context)
+    hello = outgoing.read()
+    with socket.create_connection((lab.mesh.address("open"), 8080), 10) as plain:
+        plain.sendall(hello)
+        shake_hands(tls, plain, incoming)
+        tls.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        plain.sendall(outgoing.read())
+        incoming.write(plain.recv(65536))
+        plain.sendall(client_hello(context)[2].read())
+        tls.write(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")
+        plain.sendall(outgoing.read())
+        try:
+            incoming.write(read_all(plain))
+        except ConnectionResetError:
+            pass
+    text = b""
+    with pytest.raises(ssl.SSLError) as ended:
+        while True:
+            text += tls.read(65536)
+    assert text.count(b"HTTP/1.1 200 ") == 1 and "ALERT" in str(ended.value), (text, ended.value)
+
+
 def handshakes(lab, pod, kind):
     """How many connections to a pod had a handshake of that kind."""
     with urllib.request.urlopen(f"http://{lab.mesh.address(pod)}:4191/metrics", timeout=10) as answer:
@@ -242,6 +267,16 @@ def client_hello(context):
     return tls, incoming, outgoing
 
 
+def shake_hands(tls, plain, incoming):
+    while True:
+        try:
+            return tls.do_handshake()
+        except ssl.SSLWantReadError:
+            piece = plain.recv(65536)
+            assert piece, "closed within the handshake"
+            incoming.write(piece)
+
+
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_a_hello_in_many_records_and_segments(lab, size):
     """RFC 8446 §5.1: a handshake message may be spread over any number of records, and TCP has no borders at all."""
@@ -253,14 +288,7 @@ def test_a_hello_in_many_records_and_segments(lab, size):
         for at in range(0, len(body), size):
             part = body[at:at + size]
             plain.sendall(record[:3] + len(part).to_bytes(2, "big") + part)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                piece = plain.recv(65536)
-                assert piece, "closed within the handshake"
-                incoming.write(piece)
+        shake_hands(tls, plain, incoming)
         tls.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         plain.sendall(outgoing.read())
         answer = b""
