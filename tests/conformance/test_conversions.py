@@ -11,7 +11,7 @@ from support.control import Workload
 from support.mesh_tls import Certificate, Tunnel
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "http1"))
-import rows  # noqa: E402
+import raw_rows  # noqa: E402
 from replay import Log  # noqa: E402
 
 TOOL = "HTTP/2 to HTTP/1"
@@ -28,7 +28,7 @@ class Peer:
 
     def __init__(self, port):
         self.connection = socket.create_connection(("127.0.0.1", port), 10)
-        self.reader, self.encoder, self.decoder = rows.Reader(self.connection), hpack.Encoder(), hpack.Decoder()
+        self.reader, self.encoder, self.decoder = raw_rows.Reader(self.connection), hpack.Encoder(), hpack.Decoder()
         self.connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
         self.next = 1
 
@@ -61,7 +61,7 @@ class Peer:
 
 def test_rows(recorder, cases):
     mesh = recorder
-    log, all_rows, wrong = Log(mesh.folder / "log"), rows.read_from_http2(), []
+    log, all_rows, wrong = Log(mesh.folder / "log"), raw_rows.read_from_http2(), []
     workload = Workload(mesh.name, "peer", "peer")
     certificate = Certificate(workload, mesh.folder)
     with Tunnel(certificate, certificate.name, mesh.address("recorder"), 8080) as tunnel:  # same service account, same name

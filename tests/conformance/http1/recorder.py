@@ -10,9 +10,9 @@ import socket
 import sys
 import threading
 
-import rows
+import raw_rows
 
-ANSWERS = {row.name: row for row in rows.read("responses.txt")}
+ANSWERS = {row.name: row for row in raw_rows.read("responses.txt")}
 
 
 class Recorder:
@@ -24,7 +24,7 @@ class Recorder:
         os.write(self.file, (json.dumps({"kind": kind, "connection": connection, "hex": data.hex()}) + "\n").encode())
 
     def serve(self, connection):
-        number, reader = next(self.numbers), rows.Reader(connection)
+        number, reader = next(self.numbers), raw_rows.Reader(connection)
         with connection:
             try:
                 while self.one(number, connection, reader):
@@ -39,7 +39,7 @@ class Recorder:
         head = b""
         try:
             head = reader.until(b"\r\n\r\n")
-            fields = rows.fields_of(head)
+            fields = raw_rows.fields_of(head)
             method, _, version = head.split(b"\r\n")[0].split(b" ")
             row = ANSWERS.get(fields.get("x-row"))
             if row and row.request == "POST":  # answers early: the body stays unread

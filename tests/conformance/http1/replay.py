@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 
-import rows
+import raw_rows
 
 SECONDS = 10
 PASS = "GET /pass HTTP/1.1\r\n"  # Log leaves it out
@@ -67,7 +67,7 @@ class Replay:
                     out[-1] = status, head + reader.take(tunnel_size)
                 elif status >= 200:
                     if not (method == "HEAD" or status in (204, 304)):
-                        out[-1] = status, head + reader.body(rows.fields_of(head), until_close=True)
+                        out[-1] = status, head + reader.body(raw_rows.fields_of(head), until_close=True)
                     methods = methods[1:] or methods
         except EOFError:
             out.append((0, b"cut" if out else b"nothing"))
@@ -109,7 +109,7 @@ class Replay:
         begun = bool(row.seen) or row.has("begun")
         tunneled = row.seen.split(b"\r\n\r\n", 1)[1] if row.has("tunnel") else b""
         with self.connect() as connection:
-            reader = rows.Reader(connection)
+            reader = raw_rows.Reader(connection)
             self.send(connection, pieces)
             if row.has("eof"):
                 connection.shutdown(socket.SHUT_WR)
@@ -146,7 +146,7 @@ class Replay:
         host = "a:80" if row.request == "CONNECT" else "a"
         tunneled = row.seen.split(b"\r\n\r\n", 1)[1] if row.statuses[-1] == 101 or (row.request == "CONNECT" and row.statuses == [200]) else b""
         with self.connect() as connection:
-            reader = rows.Reader(connection)
+            reader = raw_rows.Reader(connection)
             connection.sendall(f"{self.ASK[row.request]}Host: {host}\r\nx-row: {row.name}\r\n\r\n".encode())
             wanted = row.statuses + ([0] if row.has("cut") else [])
             got = self.answers(reader, [row.request.split(" ")[0]], range(20) if row.has("interims") else row.statuses, len(tunneled))
@@ -173,7 +173,7 @@ class Replay:
     def probe(self, line="GET /next HTTP/1.1\r\n"):
         with self.connect() as connection:
             connection.sendall(f"{line}Host: a\r\n\r\n".encode())
-            return self.answers(rows.Reader(connection), ["GET"], [200])[0][0] == 200
+            return self.answers(raw_rows.Reader(connection), ["GET"], [200])[0][0] == 200
 
     def passes(self):
         """An exchange passes through the same proxies: what was sent before it has been read, what it led to has come."""
@@ -181,7 +181,7 @@ class Replay:
 
     def all(self):
         rng = random.Random(1)
-        requests, responses = rows.read("requests.txt"), rows.read("responses.txt")
+        requests, responses = raw_rows.read("requests.txt"), raw_rows.read("responses.txt")
         for i, row in enumerate(requests):
             self.request(row, [row.sent])
             if i % 3 == 0 and len(row.sent) < 300:
