@@ -40,11 +40,23 @@ def suffers(twin, during):
     return complaints
 
 
+def served_so_far(lab):
+    """Requests at the origin, once those of the row before have all come."""
+    last = None
+
+    def is_still():
+        nonlocal last
+        before, last = last, lab.served()
+        return before == last
+    wait_until("the origin is quiet", is_still, 10, every=0.1)
+    return last
+
+
 def run_row(lab, where, row, port, authority=None, sign=None):
     """One attack with the honest client beside it; tells what was seen."""
     who = "victim" if where == "outside" else "lab"
     seen = {"memory before": lab.memory(who)}
-    ended, served = lab.ended(who), lab.served()
+    ended, served = lab.ended(who), served_so_far(lab)
     quiet, looked = lab.sum(who, sign) if sign else 0, 0.0
     attack = lab.start(where, "attack", row, lab.host(where), port, authority or lab.host(where), SECONDS)
     honest, twin = lab.honest(where, SECONDS), lab.honest_twin(where, SECONDS)
